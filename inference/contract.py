@@ -1,0 +1,77 @@
+"""What the `listing` model takes and gives: one JSON document in, one out, and the embedding as a tensor.
+
+On Triton: input `LISTING` BYTES [batch, 1] holds one encoded ListingInput a row; outputs are `RESULT`
+BYTES [batch, 1] (one encoded ListingResult or ListingFault a row, told apart by the tag) and
+`EMBEDDING` FP32 [batch, 384], unit length, zeros for a fault.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+LISTING_MODEL = "listing"
+ENCODER_MODEL = "encoder"
+EMBEDDING_DIM = 384
+TASKS = ("category", "attributes", "spans", "keywords", "safety", "embedding")
+
+Unit = Annotated[float, Meta(ge=0, le=1)]
+
+
+class ListingInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Text of one listing. ask: attribute names to look for; None: those of the category's schema."""
+
+    title: str
+    description: str = ""
+    language: str = ""
+    category_hint: str = ""
+    ask: list[str] | None = None
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """A stretch of one field: half open, in code points of that field as it was given."""
+
+    label: str
+    text: str
+    score: Unit
+    field: str
+    start: int
+    end: int
+
+
+class NodeScore(Struct, frozen=True):
+    """A taxonomy node, its names from the root in the listing's language, and its calibrated score."""
+
+    node: str
+    path: list[str]
+    score: Unit
+
+
+class ListingResult(Struct, frozen=True, kw_only=True, tag="result"):
+    """Everything one forward pass gives.
+
+    nodes: best first, never empty. attributes: label = attribute name. spans: label = brand or product.
+    keywords: label is empty. safe: 1 is harmless. truncated: the text was longer than the longest bucket.
+    versions: `model`, `taxonomy`, `schema`, `space` (of the embedding) to version names.
+    """
+
+    language: str
+    language_score: Unit
+    nodes: list[NodeScore]
+    attributes: list[Span]
+    spans: list[Span]
+    keywords: list[Span]
+    safe: Unit
+    tokens: int
+    truncated: bool
+    versions: dict[str, str]
+
+
+class ListingFault(Struct, frozen=True, kw_only=True, tag="fault"):
+    """This row cannot be answered, and another try will not change it."""
+
+    message: str
+
+
+ListingAnswer = ListingResult | ListingFault

@@ -1,0 +1,77 @@
+"""`user-behaviour`: one action of one user; and `behaviour-by-product`, the same keyed by product."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.bounds import QUANTITY_MAX, TIME_MIN, Count, Currency, Id, Price, ShortText, Text
+
+BEHAVIOUR_TYPE = "user.behaviour"
+"""`ce_type` of the topic; the action is a field of the value."""
+BY_PRODUCT_TYPE = "user.behaviour.by-product"
+
+
+class Action(StrEnum):
+    """Known actions. Open: an unknown one is counted and goes to the side topic."""
+
+    VIEW = "view"
+    SEARCH = "search"
+    CLICK = "click"
+    FAVOURITE = "favourite"
+    CART_ADD = "cart_add"
+    CART_REMOVE = "cart_remove"
+    PURCHASE = "purchase"
+    REVIEW = "review"
+    AD_IMPRESSION = "ad_impression"
+    AD_CLICK = "ad_click"
+    VOICE_SEARCH = "voice_search"
+    IDENTITY_LINK = "identity_link"
+    CONSENT = "consent"
+    ERASURE = "erasure"
+
+
+class BehaviourEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One action. The event id is the header `ce_id`.
+
+    event_time: ms since 1970 UTC, not before 2000 and at most a day ahead of the reader's clock.
+    price: unit price in major units of `currency`. quantity: pieces. Absent and null both mean
+    not known here, for no action gives null a meaning of its own.
+    """
+
+    user_id: Id
+    action: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")]
+    event_time: Annotated[int, Meta(ge=TIME_MIN)]
+    product_id: Id | None | UnsetType = UNSET
+    query: Text | None | UnsetType = UNSET
+    channel: ShortText = "web"
+    session_id: Id | None | UnsetType = UNSET
+    price: Price | None | UnsetType = UNSET
+    currency: Currency | None | UnsetType = UNSET
+    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
+    language: Text | None | UnsetType = UNSET
+    position: Count | None | UnsetType = UNSET
+
+
+class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A behaviour event that names a product, re-keyed by it.
+
+    (origin_partition, origin_offset) identify the event in `user-behaviour`; offsets of one origin
+    partition never decrease within a product, save for replays, which the reader drops.
+    appended_at: the broker's append time of the origin record, ms; for freshness.
+    """
+
+    product_id: Id
+    user_id: Id
+    action: str
+    event_time: Annotated[int, Meta(ge=TIME_MIN)]
+    origin_partition: Count
+    origin_offset: Count
+    origin_epoch: Count = 0
+    appended_at: Count = 0
+    channel: str = "web"
+    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
+    price: Price | None | UnsetType = UNSET
+    currency: Currency | None | UnsetType = UNSET
