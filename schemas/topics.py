@@ -57,7 +57,13 @@ def _topic(
 ) -> Topic:
     partitions = by or (Partitions.USER if key == "user_id" else Partitions.PRODUCT)
     return Topic(
-        name=name, key=key, direction=direction, compact=compact, partitions=partitions, value=value, about=about
+        name=name,
+        key=key,
+        direction=direction,
+        compact=compact,
+        partitions=partitions,
+        value=value,
+        about=about,
     )
 
 
@@ -110,7 +116,11 @@ USER_FEATURES = _topic(
     "user-features", "user_id", Direction.OUT, UserFeatures, "Windows of one user.", compact=True
 )
 PRODUCT_DLQ = _topic(
-    "product-created.dlq", "product_id", Direction.OUT, None, "Refused product records as they came, with why."
+    "product-created.dlq",
+    "product_id",
+    Direction.OUT,
+    None,
+    "Refused product records as they came, with why.",
 )
 BEHAVIOUR_DLQ = _topic(
     "user-behaviour.dlq", "user_id", Direction.OUT, None, "Refused behaviour records as they came, with why."

@@ -143,7 +143,11 @@ class Settings(BaseSettings):
     """Everything. `shangxin config show` prints it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SHANGXIN_", env_nested_delimiter="__", frozen=True, extra="ignore", nested_model_default_partial_update=True
+        env_prefix="SHANGXIN_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="ignore",
+        nested_model_default_partial_update=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()

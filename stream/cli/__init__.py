@@ -1,0 +1,1 @@
+"""The `shangxin` command: one file a process or a group of commands."""
