@@ -44,15 +44,15 @@ class BehaviourEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     action: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")]
     event_time: Annotated[int, Meta(ge=TIME_MIN)]
-    product_id: Id | None | UnsetType = UNSET
-    query: Text | None | UnsetType = UNSET
+    product_id: Id | UnsetType | None = UNSET
+    query: Text | UnsetType | None = UNSET
     channel: ShortText = "web"
-    session_id: Id | None | UnsetType = UNSET
-    price: Price | None | UnsetType = UNSET
-    currency: Currency | None | UnsetType = UNSET
+    session_id: Id | UnsetType | None = UNSET
+    price: Price | UnsetType | None = UNSET
+    currency: Currency | UnsetType | None = UNSET
     quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
-    language: Text | None | UnsetType = UNSET
-    position: Count | None | UnsetType = UNSET
+    language: Text | UnsetType | None = UNSET
+    position: Count | UnsetType | None = UNSET
 
 
 class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,5 +73,5 @@ class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
     appended_at: Count = 0
     channel: str = "web"
     quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
-    price: Price | None | UnsetType = UNSET
-    currency: Currency | None | UnsetType = UNSET
+    price: Price | UnsetType | None = UNSET
+    currency: Currency | UnsetType | None = UNSET

@@ -68,9 +68,7 @@ def _invalid(error: msgspec.ValidationError, body: bytes) -> RecordError:
     path, rule = match["path"] or "$", match["rule"]
     missing = _MISSING.search(rule)
     if missing:
-        return RecordError(
-            Reason.MISSING_FIELD, f"{path}.{missing[1]}", None, "a required field is not there"
-        )
+        return RecordError(Reason.MISSING_FIELD, f"{path}.{missing[1]}", None, "a required field is not there")
     return RecordError(Reason.INVALID_FIELD, path, _at(body, path), rule)
 
 
@@ -83,9 +81,7 @@ def _malformed(error: Exception, body: bytes) -> RecordError:
         lone = None
     if lone is not None:
         path, text = lone
-        return RecordError(
-            Reason.BAD_ENCODING, path, text, "no lone surrogate: half a character cannot be stored"
-        )
+        return RecordError(Reason.BAD_ENCODING, path, text, "no lone surrogate: half a character cannot be stored")
     return RecordError(Reason.NOT_JSON, "$", body[:80], f"a JSON document ({error})")
 
 

@@ -53,13 +53,13 @@ class RawListing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     product_id: Id
     title: Annotated[str, Meta(min_length=1, max_length=TITLE_MAX)]
-    description: Annotated[str, Meta(max_length=DESCRIPTION_MAX)] | None | UnsetType = UNSET
-    language: Annotated[str, Meta(max_length=35)] | None | UnsetType = UNSET
-    brand: Text | None | UnsetType = UNSET
-    price: Price | None | UnsetType = UNSET
-    currency: Currency | None | UnsetType = UNSET
-    seller: Id | None | UnsetType = UNSET
-    category_hint: Text | None | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=DESCRIPTION_MAX)] | UnsetType | None = UNSET
+    language: Annotated[str, Meta(max_length=35)] | UnsetType | None = UNSET
+    brand: Text | UnsetType | None = UNSET
+    price: Price | UnsetType | None = UNSET
+    currency: Currency | UnsetType | None = UNSET
+    seller: Id | UnsetType | None = UNSET
+    category_hint: Text | UnsetType | None = UNSET
     attributes: Annotated[
         dict[ShortText, AttributeValue | Annotated[list[AttributeValue], Meta(max_length=VALUES_MAX)]],
         Meta(max_length=ATTRIBUTES_MAX),

@@ -109,12 +109,8 @@ BEHAVIOUR_BY_PRODUCT = _topic(
 USER_PROFILE_UPDATED = _topic(
     "user-profile-updated", "user_id", Direction.OUT, UserProfile, "The full profile of a user.", compact=True
 )
-ITEM_FEATURES = _topic(
-    "item-features", "product_id", Direction.OUT, ItemFeatures, "Windows of one item.", compact=True
-)
-USER_FEATURES = _topic(
-    "user-features", "user_id", Direction.OUT, UserFeatures, "Windows of one user.", compact=True
-)
+ITEM_FEATURES = _topic("item-features", "product_id", Direction.OUT, ItemFeatures, "Windows of one item.", compact=True)
+USER_FEATURES = _topic("user-features", "user_id", Direction.OUT, UserFeatures, "Windows of one user.", compact=True)
 PRODUCT_DLQ = _topic(
     "product-created.dlq",
     "product_id",
@@ -131,9 +127,7 @@ PRODUCT_SIDE = _topic(
 BEHAVIOUR_SIDE = _topic(
     "user-behaviour.side", "user_id", Direction.OUT, None, "Behaviour records of an action not known here."
 )
-REVIEW_REQUESTED = _topic(
-    "review-requested", "product_id", Direction.OUT, ReviewRequest, "What a person must look at."
-)
+REVIEW_REQUESTED = _topic("review-requested", "product_id", Direction.OUT, ReviewRequest, "What a person must look at.")
 REVIEW_DECIDED = _topic("review-decided", "product_id", Direction.IN, ReviewDecision, "What they decided.")
 
 TOPICS: tuple[Topic, ...] = (

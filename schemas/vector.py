@@ -42,9 +42,7 @@ def unpack(vector: Vector) -> list[float]:
     items = array("f" if vector.dtype == "float32" else "b")
     items.frombytes(base64.b64decode(vector.data, validate=True))
     if len(items) != vector.dim:
-        raise ValueError(
-            f"vector of space {vector.space} says dim {vector.dim} but holds {len(items)} values"
-        )
+        raise ValueError(f"vector of space {vector.space} says dim {vector.dim} but holds {len(items)} values")
     if sys.byteorder == "big":
         items.byteswap()
     return [v / INT8_SCALE for v in items] if vector.dtype == "int8" else list(items)

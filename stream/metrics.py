@@ -141,9 +141,7 @@ METRICS: tuple[Metric, ...] = (
         "Grows with lag.",
         ("topic",),
     ),
-    Metric(
-        "shangxin_state_keys", Kind.GAUGE, "Keys held in state, by table.", "Plan memory by it.", ("table",)
-    ),
+    Metric("shangxin_state_keys", Kind.GAUGE, "Keys held in state, by table.", "Plan memory by it.", ("table",)),
     Metric(
         "shangxin_watermark_ms",
         Kind.GAUGE,
@@ -167,9 +165,7 @@ class Meters:
             return Counter(metric.name, metric.meaning, metric.labels, registry=self.registry)
         if metric.kind is Kind.GAUGE:
             return Gauge(metric.name, metric.meaning, metric.labels, registry=self.registry)
-        return Histogram(
-            metric.name, metric.meaning, metric.labels, registry=self.registry, buckets=metric.buckets
-        )
+        return Histogram(metric.name, metric.meaning, metric.labels, registry=self.registry, buckets=metric.buckets)
 
     def counter(self, name: str, **labels: str) -> Counter:
         """A counter's child."""
