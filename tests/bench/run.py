@@ -72,7 +72,8 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
-    with Stack(settings.stack, settings.kafka, settings.triton) as stack:
+    own = settings.model_copy(update={"stack": settings.stack.model_copy(update={"run_dir": args.out / "stack"})})
+    with Stack(own, keep_state=False) as stack:
         addresses = stack.addresses
         chosen = [v for v in variants(args.count, args.listings, settings) if not args.only or v.name in args.only]
         rounds = _rounds(chosen, args, addresses)
