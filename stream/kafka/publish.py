@@ -71,6 +71,10 @@ class Publisher:
         except (KafkaError, TimeoutError) as error:
             raise SendFailed(f"topic {topic} is not there ({error!r}): run `shangxin topics create`") from error
 
+    def check(self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> None:
+        """Raises RecordError too-large when the record is over its topic's limit."""
+        check_size(topic, self._limits.get(topic, request_limit(self._settings)), key, value, headers)
+
     async def send(
         self,
         topic: str,
@@ -84,7 +88,7 @@ class Publisher:
 
         Raises RecordError too-large, Fenced; the awaitable raises SendFailed or Fenced.
         """
-        check_size(topic, self._limits.get(topic, request_limit(self._settings)), key, value, headers)
+        self.check(topic, key, value, headers)
         if self._fence is not None:
             self._fence.check()
         try:
