@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from schemas.errors import RecordError
-from stream.cli import config, topics
+from stream.cli import config, enrich, topics
 from stream.errors import StreamError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 # torch, numpy, faust and the like belong inside the functions, so that --help stays fast.
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
+app.command("enrich")(enrich.command)
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -185,8 +186,7 @@ class Applier:
 
     async def _send(self, outs: list[Out]) -> None:
         acks = [await self._publisher.send(o.topic, key=o.key, value=o.value, headers=o.headers) for o in outs]
-        for ack in acks:
-            await ack
+        await asyncio.gather(*acks)
 
     def _measure(self, work: Work) -> None:
         now = self._now_ms()

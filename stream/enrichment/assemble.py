@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from inference.client import Answer
 from inference.contract import ListingInput, ListingResult
+from inference.taxonomy.tree import primary
 from schemas.listing import (
     Category,
     CategoryGuess,
@@ -119,7 +120,7 @@ def _models(result: ListingResult) -> dict[str, str]:
 
 
 def _primary(listing: RawListing) -> str | None:
-    return listing.language.split("-")[0].lower() if isinstance(listing.language, str) else None
+    return primary(listing.language) if isinstance(listing.language, str) else None
 
 
 def _language(listing: RawListing, result: ListingResult | None) -> Language | UnsetType:

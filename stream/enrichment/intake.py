@@ -11,7 +11,7 @@ from schemas.envelope import Envelope, read_envelope
 from schemas.errors import Reason, RecordError, UnknownType
 from schemas.listing import REQUEST_TYPE, EnrichmentRequest, Revision, SourceEvent
 from schemas.topics import ENRICHMENT_REQUESTS
-from schemas.validate import check_listing, read_product
+from schemas.validate import check_key, check_listing, read_product
 from stream.enrichment.work import Work
 from stream.kafka.park import RawRecord
 from stream.kafka.publish import partition_of
@@ -95,18 +95,14 @@ def read_request(record: RawRecord, now_ms: int) -> tuple[Envelope, EnrichmentRe
     envelope = read_envelope(record.headers, now_ms)
     if envelope.type != REQUEST_TYPE:
         raise UnknownType("ce_type", envelope.type, f"{REQUEST_TYPE!r}")
-    if not record.key:
-        raise RecordError(Reason.MISSING_KEY, "key", record.key, "the record's key is the product id")
     request = _requests.decode(record.value or b"")
-    if record.key != request.product_id.encode() or request.listing.product_id != request.product_id:
-        rule = f"key and listing carry the product id {request.product_id!r}"
-        raise RecordError(Reason.KEY_MISMATCH, "key", record.key, rule)
+    check_key(record.key, request.product_id, "product_id")
     if request.revision.attempt < 1:
         raise RecordError(Reason.INVALID_FIELD, "$.revision.attempt", request.revision.attempt, "at least 1")
     if request.not_before > now_ms + TIME_AHEAD_MS:
         rule = "at most a day ahead, for the requests behind it wait as well"
         raise RecordError(Reason.IMPLAUSIBLE_TIME, "$.not_before", request.not_before, rule)
-    check_listing(request.listing, "$.listing")
+    check_listing(request.listing, record.key)
     return envelope, request
 
 

@@ -60,8 +60,11 @@ class Publisher:
             await self._producer.client.close()
             self._producer._closed = True
             return
-        async with asyncio.timeout(self._timeout + CLOSE_MARGIN_S):
-            await self._producer.stop()
+        try:
+            async with asyncio.timeout(self._timeout + CLOSE_MARGIN_S):
+                await self._producer.stop()
+        except TimeoutError as error:
+            raise SendFailed(f"what was queued was not acknowledged within {self._timeout} s") from error
 
     async def partitions(self, topic: str) -> int:
         """Number of partitions of a topic. Raises SendFailed when the broker does not know it."""
