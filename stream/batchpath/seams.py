@@ -96,7 +96,7 @@ class BatchConsumer(driver.Consumer):
             elif found and self._current(generation):
                 await self._announce()
                 await self._deliver(TP(tp.topic, tp.partition), found)
-        return (rest if self._current(generation) else {}), active
+        return rest, active
 
     def _current(self, generation: int) -> bool:
         """Whether the assignment under which records were fetched still holds; else they are fetched again."""
