@@ -107,6 +107,6 @@ def _at(body: bytes, path: str) -> object:
             if index == "...":
                 return value
             value = value[int(index)] if index else value[name]
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, ValueError):
         return "?"
     return value
