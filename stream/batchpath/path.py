@@ -41,7 +41,9 @@ class BatchPath:
         """Subscribe the application to the batch topics."""
         self._app = app
         for topic in sorted(self.topics):
-            app.topics.add(app.topic(topic, key_type=bytes, value_type=bytes, acks=True))
+            app.topics.add(
+                app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+            )
 
     async def assigned(self, partitions: frozenset[TP], ends: Mapping[TP, int]) -> None:
         """A new assignment, after recovery."""
