@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from schemas.errors import RecordError
-from stream.cli import config, topics
+from stream.cli import config, emit, topics, watch
 from stream.errors import StreamError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 # torch, numpy, faust and the like belong inside the functions, so that --help stays fast.
 app.add_typer(config.app, name="config")
 app.add_typer(topics.app, name="topics")
+app.command("emit")(emit.command)
+app.command("watch")(watch.command)
 
 
 def run() -> None:

@@ -82,7 +82,7 @@ def read_line(line: bytes, now_ms: int, topic: str = "") -> Outgoing:
     Raises RecordError when the line does not say what it is, or names a topic that is not there.
     """
     wrapped = _wrapped(line)
-    value = None if wrapped.value is UNSET else bytes(wrapped.value)  # type: ignore[arg-type]
+    value = None if isinstance(wrapped.value, UnsetType) else bytes(wrapped.value)
     if isinstance(wrapped.raw, str):
         value = wrapped.raw.encode("utf-8", "surrogatepass")
     value = None if value == b"null" else value

@@ -54,26 +54,16 @@ class Tail:
         records = [record for part in found.values() for record in part]
         return sorted(records, key=lambda record: (record.timestamp, record.topic, record.partition, record.offset))
 
-    async def lag(self) -> int:
-        """Records that are there and not polled yet."""
-        tps = list(self._consumer.assignment())
-        ends = await self._consumer.end_offsets(tps)
-        return sum(max(0, ends[tp] - await self._consumer.position(tp)) for tp in tps)
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where every partition ends now. Raises NotReady when the broker does not answer."""
+        try:
+            async with asyncio.timeout(LOOKUP_S):
+                found: dict[TopicPartition, int] = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        except (KafkaError, TimeoutError) as error:
+            raise NotReady(f"the ends of {', '.join(self._topics)} cannot be read: {error!r}") from error
+        return found
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while True:
             for record in await self.poll():
                 yield record
-
-
-async def end_offsets(settings: Settings, topics: Sequence[str]) -> dict[TopicPartition, int]:
-    """The end of every partition. Raises NotReady when the broker does not answer."""
-    tail = Tail(settings, topics, from_start=False)
-    try:
-        await tail.start()
-        ends: dict[TopicPartition, int] = await tail._consumer.end_offsets(list(tail._consumer.assignment()))
-    except KafkaError as error:
-        raise NotReady(f"the ends of {', '.join(topics)} cannot be read: {error!r}") from error
-    finally:
-        await tail.stop()
-    return ends
