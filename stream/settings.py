@@ -135,7 +135,15 @@ class StackSettings(_Section):
     broker: str = "auto"
     """auto, external, home, maven, docker or embedded."""
     models_dir: Path = Path("build/models")
+    cache_dir: Path = Path("build/kafka")
+    """Where the broker's jars are kept once fetched; several checkouts may share it."""
     triton_venv: Path = Path(".venv-triton")
+    """The model server's Python environment; several checkouts may share it."""
+    broker_port: int = Field(default=0, ge=0, le=65535)
+    """0 here and below: a free port."""
+    triton_grpc_port: int = Field(default=0, ge=0, le=65535)
+    triton_http_port: int = Field(default=0, ge=0, le=65535)
+    triton_metrics_port: int = Field(default=0, ge=0, le=65535)
     start_timeout_s: float = Field(default=120.0, gt=0)
 
 

@@ -163,9 +163,7 @@ def test_a_profile_names_its_categories_and_decays_to_its_own_time(render: Calla
 
 def test_decay_halves_every_half_life() -> None:
     assert value_at(Decayed(8.0, 0), 3 * DAY_MS, DAY_MS) == pytest.approx(1.0)
-    assert strongest(
-        {"a": Decayed(8.0, 0), "b": Decayed(3.0, 2 * DAY_MS), "c": Decayed(1.0, 0)}, 2 * DAY_MS, DAY_MS, 2
-    ) == [
-        ("b", pytest.approx(3.0)),
-        ("a", pytest.approx(2.0)),
-    ]
+    values = {"a": Decayed(8.0, 0), "b": Decayed(3.0, 2 * DAY_MS), "c": Decayed(1.0, 0)}
+    (first, three), (second, two) = strongest(values, 2 * DAY_MS, DAY_MS, 2)
+    assert (first, second) == ("b", "a")
+    assert [three, two] == pytest.approx([3.0, 2.0])
