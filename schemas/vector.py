@@ -42,7 +42,7 @@ def pack_int8(space: str, values: Sequence[float]) -> Vector:
 
 
 def unpack(vector: Vector) -> list[float]:
-    """The components as floats. Raises ValueError for an unknown dtype and for `data` that does not hold `dim` values."""
+    """The components as floats. Raises ValueError: unknown dtype, `data` that does not hold `dim` values."""
     if vector.dtype not in _CODES:
         raise ValueError(f"vector of space {vector.space} has dtype {vector.dtype!r}; known: {', '.join(_CODES)}")
     items: array[float] | array[int] = array(_CODES[vector.dtype])

@@ -10,7 +10,6 @@ import typer
 from pydantic import ValidationError
 
 import stream.cli
-from deploy.embedded.errors import StackError
 from inference.errors import InferenceError
 from schemas.errors import RecordError
 from stream.errors import StreamError
@@ -49,7 +48,7 @@ def run() -> None:
             where = ".".join(str(part) for part in problem["loc"])
             typer.secho(f"settings: {where}: {problem['msg']}; got {problem['input']!r}", fg="red", err=True)
         sys.exit(1)
-    except (StreamError, RecordError, InferenceError, StackError) as error:
+    except (StreamError, RecordError, InferenceError) as error:
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
         sys.exit(1)
 
