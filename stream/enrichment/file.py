@@ -23,7 +23,6 @@ from schemas.validate import check_listing
 from stream.enrichment.assemble import degraded_from, enriched_from, model_input
 from stream.enrichment.intake import wall_ms
 from stream.enrichment.work import Work
-from stream.errors import Fatal
 from stream.settings import Settings
 
 IN_FLIGHT = 64
