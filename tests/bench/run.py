@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from deploy.embedded.stack import Stack
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from deploy.embedded.stack import Stack
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, LISTING_FACTS, PRODUCT_CREATED, USER_BEHAVIOUR, Topic
 from stream.kafka.admin import create_topics
 from stream.settings import KafkaSettings, Settings, load_settings
