@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from stream.enrichment.run import enrich
 from stream.process import run_worker
@@ -15,11 +13,7 @@ from tests.fake_model import FakeTransport
 
 def main() -> int:
     """Run the worker; the exit status is the worker's."""
-    with TemporaryDirectory() as folder:
-        calls, back = Path(folder) / "calls", Path(folder) / "back"
-        return run_worker(
-            "enrichment", load_settings(), partial(enrich, make_transport=lambda _: FakeTransport(calls, back))
-        )
+    return run_worker("enrichment", load_settings(), partial(enrich, make_transport=lambda _: FakeTransport()))
 
 
 if __name__ == "__main__":
