@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from schemas.errors import RecordError
-from stream.cli import config, topics
+from stream.cli import config, stack, topics
 from stream.errors import StreamError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 # A file a command: stream/cli/NAME.py has `app` (a group) or `command` (one command). Imports of
 # torch, numpy, faust and the like belong inside the functions, so that --help stays fast.
 app.add_typer(config.app, name="config")
+app.add_typer(stack.app, name="stack")
 app.add_typer(topics.app, name="topics")
 
 
