@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Any
 
 import faust
 
 from stream.batchpath.path import BatchPath
 from stream.batchpath.seams import BatchApp
+from stream.kafka.clients import BATCH_BYTES, connection, group_id, instance_id
+from stream.kafka.limits import request_limit
 from stream.settings import Settings
 
-MAX_BATCH_BYTES = 256 * 1024
-"""One produced batch: a quarter of the default max.message.bytes, about 200 profiles; larger saves no more requests."""
 FETCH_BYTES = 4 * 1024 * 1024
+"""A partition's fetch: several polls of 1,000 events of a few hundred bytes."""
 COMMIT_EVERY_S = 1.0
 """What a crash repeats: a second of events. Shorter waits for the broker more often than it saves."""
 
 
-def group_of(settings: Settings, stage: str) -> str:
-    """Consumer group of a stage. A raised source epoch is a new group: it starts at the beginning."""
-    kafka = settings.kafka
-    epoch = f"-e{kafka.source_epoch}" if kafka.source_epoch else ""
-    return f"{kafka.topic_prefix}{kafka.group_prefix}-{stage}{epoch}"
-
-
-def build_app(settings: Settings, stage: str, path: BatchPath, max_batch: int, instance_id: str) -> BatchApp:
+def build_app(settings: Settings, stage: str, path: BatchPath, max_batch: int) -> BatchApp:
     """A Faust application with nothing of Faust's own web, agents or topic creation.
 
-    instance_id: static membership, unique per process. max_batch: records per poll.
+    stage: names the group. max_batch: records per poll. Raises NotReady when no broker is configured.
     """
-    kafka = settings.kafka
-    servers = ";".join(f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(","))
+    kafka, group = settings.kafka, group_id(settings, stage)
+    link = connection(settings)
+    servers = ";".join(f"kafka://{server.strip()}" for server in link["bootstrap_servers"].split(","))
     return BatchApp(
-        group_of(settings, stage),
+        group,
         path=path,
         broker=servers,
         store="memory://",
-        datadir=str(Path(settings.stack.run_dir) / "faust"),
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -48,27 +41,23 @@ def build_app(settings: Settings, stage: str, path: BatchPath, max_batch: int, i
         broker_rebalance_timeout=max(30.0, 2 * kafka.session_timeout_s),
         broker_commit_interval=COMMIT_EVERY_S,
         broker_max_poll_records=max_batch,
-        consumer_max_fetch_size=FETCH_BYTES,
-        consumer_group_instance_id=instance_id,
+        consumer_max_fetch_size=max(FETCH_BYTES, request_limit(settings)),
+        consumer_group_instance_id=instance_id(settings, group),
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_linger=0,
         producer_request_timeout=kafka.delivery_timeout_s,
-        producer_max_batch_size=MAX_BATCH_BYTES,
+        producer_max_batch_size=BATCH_BYTES,
+        producer_max_request_size=request_limit(settings),
         stream_wait_empty=True,
-        **_security(settings),
+        **_security(settings, link["ssl_context"]),
     )
 
 
-def _security(settings: Settings) -> dict[str, Any]:
+def _security(settings: Settings, context: ssl.SSLContext | None) -> dict[str, Any]:
     kafka = settings.kafka
-    if kafka.security_protocol == "PLAINTEXT":
-        return {}
-    context = None
-    if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
     if not kafka.security_protocol.startswith("SASL"):
-        return {"broker_credentials": context}
+        return {"broker_credentials": context} if context else {}
     credentials = faust.SASLCredentials(
         username=kafka.sasl_username,
         password=kafka.sasl_password.get_secret_value(),

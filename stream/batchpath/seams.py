@@ -14,63 +14,39 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiokafka
 import faust
+from aiokafka.errors import NodeNotReadyError
+from aiokafka.protocol.produce import ProduceRequest
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from inference.deadline import Deadline
 from stream.batchpath.contract import Record
-from stream.batchpath.fence import HeartbeatFence
-from stream.errors import Fatal, SourceMoved
+from stream.batchpath.sends import Refused
+from stream.errors import Fenced, SourceMoved
+from stream.kafka.fence import Fence
+from stream.kafka.sources import check_in_range
 
 if TYPE_CHECKING:
     from stream.batchpath.path import BatchPath
 
 
-def watch_heartbeats(consumer: Any, fence: HeartbeatFence) -> None:
-    """Report each heartbeat and join of an aiokafka consumer, by the time at which it was sent."""
-    coordinator = consumer._coordinator
-    heartbeat, rejoin, reset = coordinator._do_heartbeat, coordinator._do_rejoin_group, coordinator.reset_generation
+def gate(client: Any, fence: Fence) -> None:
+    """Ask the fence as each produce request goes to the socket: a batch may have waited in the queue."""
+    unguarded = client.send
 
-    async def do_heartbeat() -> bool:
-        return await _timed(heartbeat())
-
-    async def do_rejoin_group(subscription: Any) -> bool:
-        return await _timed(rejoin(subscription))
-
-    async def _timed(step: Awaitable[bool]) -> bool:
-        sent = fence.clock()
-        succeeded = await step
-        if succeeded:
-            fence.beat(sent)
-        return succeeded
-
-    def reset_generation() -> None:
-        fence.lapse()
-        reset()
-
-    coordinator._do_heartbeat = do_heartbeat
-    coordinator._do_rejoin_group = do_rejoin_group
-    coordinator.reset_generation = reset_generation
-
-
-def fence_produce(producer: aiokafka.AIOKafkaProducer, fence: HeartbeatFence) -> None:
-    """Check the fence again as each produce request is written: a batch may have waited in the queue."""
-    send_request = producer._sender._send_produce_req
-
-    async def send_produce_req(node_id: int, batches: Any) -> None:
-        if not fence.open:
+    async def send(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            # Connecting may take long: the fence is asked once nothing is left to wait for.
+            if not await client.ready(node_id, **options):
+                raise NodeNotReadyError(f"node {node_id}")
             try:
                 fence.check()
-            except Fatal as error:
-                for batch in batches.values():
-                    batch.failure(exception=error)
-                producer._sender._in_flight.remove(node_id)
-                for tp in batches:
-                    producer._sender._muted_partitions.remove(tp)
-            return
-        await send_request(node_id, batches)
+            except Fenced as error:
+                raise Refused(str(error)) from error
+        return await unguarded(node_id, request, **options)
 
-    producer._sender._send_produce_req = send_produce_req
+    client.send = send
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -80,7 +56,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        watch_heartbeats(self._ensure_consumer(), self.app.path.fence)
+        self.app.path.fence.attach(self._ensure_consumer())
 
 
 class BatchConsumer(driver.Consumer):
@@ -120,7 +96,7 @@ class BatchConsumer(driver.Consumer):
             elif found and self._current(generation):
                 await self._announce()
                 await self._deliver(TP(tp.topic, tp.partition), found)
-        return (rest if self._current(generation) else {}), active
+        return rest, active
 
     def _current(self, generation: int) -> bool:
         """Whether the assignment under which records were fetched still holds; else they are fetched again."""
@@ -178,8 +154,8 @@ class BatchConsumer(driver.Consumer):
         earliest, ends = await self.earliest_offsets(*partitions), await self.highwaters(*partitions)
         for tp in partitions:
             position = self._position.get(tp)
-            if position is not None and not earliest[tp] <= position <= ends[tp]:
-                raise self._moved(tp, position, f"the log holds {earliest[tp]} to {ends[tp]}")
+            if position is not None:
+                check_in_range(tp, position, earliest[tp], ends[tp], self.app.conf.id)
         return {tp: ends[tp] for tp in partitions}
 
     async def _check_first(self, tp: TP, offset: int) -> None:
@@ -193,9 +169,9 @@ class BatchConsumer(driver.Consumer):
 
     def _moved(self, tp: TP, position: int, found: str) -> SourceMoved:
         return SourceMoved(
-            f"{tp.topic} partition {tp.partition}: position {position} is not in the log, {found}. If the topic was "
-            f"recreated, rolled back or cut by retention: raise SHANGXIN_KAFKA__SOURCE_EPOCH, which starts at the "
-            f"beginning with a new group"
+            f"{tp.topic}/{tp.partition}: position {position} is not in the log any more, {found}. Stop the group, then "
+            f"`shangxin topics reset --group {self.app.conf.id} --topic {tp.topic} --to earliest`; after a recreated "
+            "topic raise SHANGXIN_KAFKA__SOURCE_EPOCH as well"
         )
 
     # --- commits (rule 2) ----------------------------------------------------------------------
@@ -232,19 +208,32 @@ class BatchConsumer(driver.Consumer):
         await self.path.revoked()
         await super().on_partitions_revoked(revoked)
 
+    async def drain(self, deadline: Deadline) -> None:
+        """Take no more records; finish, confirm and commit what is in hand."""
+        self.stop_flow()
+        await self._drain(deadline)
+
     async def _drain(self, deadline: Deadline) -> None:
         running = self._running
-        if running is not None and self.path.fence.open:
+        if running is not None and self.path.owning:
             await asyncio.wait({running}, timeout=deadline.left)
         if running is not None and not running.done():
             self._abandoned = True
             running.cancel()
             await asyncio.wait({running}, timeout=1.0)
-        if self._finished and self.path.fence.open:
+        if self._finished and self.path.owning:
             try:
                 await asyncio.wait_for(self.commit(), deadline.left)
             except TimeoutError:
                 self.log.warning("offsets not committed within the drain deadline; the new owner reads again")
+
+    def lag(self) -> int:
+        """Records of the owned batch partitions that are on the broker and not finished, as last heard from it."""
+        total = 0
+        for tp in self.assignment():
+            if tp.topic in self.path.topics and (end := self.highwater(tp)) is not None:
+                total += max(0, end - self._finished.get(tp, self._position.get(tp, end)))
+        return total
 
     def _forget(self) -> None:
         self._position.clear()
@@ -268,7 +257,7 @@ class BatchProducer(driver.Producer):
 
     async def on_start(self) -> None:
         await super().on_start()
-        fence_produce(self.raw, self.app.path.fence)
+        gate(self.raw.client, self.app.path.fence)
 
 
 class BatchTransport(driver.Transport):
@@ -288,12 +277,21 @@ class BatchApp(faust.App):
         super().__init__(id, **options)
         path.bind(self)
 
+    def _create_directories(self) -> None:
+        """Nothing of this project lives in Faust's data directory."""
+
     @property
     def raw_producer(self) -> aiokafka.AIOKafkaProducer:
         """The aiokafka producer behind `producer`; NotReady before the start."""
         producer = self.producer
         assert isinstance(producer, BatchProducer)
         return producer.raw
+
+    def remaining(self) -> int:
+        """Changelog records that recovery has still to read."""
+        tables = self.tables
+        assert isinstance(tables, TableManager)
+        return tables.recovery.active_remaining_total() if self.in_recovery else 0
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)

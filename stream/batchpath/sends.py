@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream.batchpath.fence import HeartbeatFence
-from stream.errors import SendFailed
+from stream.errors import Fenced, SendFailed
+from stream.kafka.fence import Fence
 
-Headers = Sequence[tuple[str, bytes | None]]
+Headers = list[tuple[str, bytes | None]]
 Outgoing = tuple[bytes | None, bytes | None, Headers]
 """Key, value, headers."""
 
@@ -21,6 +21,12 @@ MAX_UNCONFIRMED = 64
 """Batches handed over and not yet confirmed. One poll of 1,000 records makes about 8 (state, profile,
 features, by-product partitions); 64 are several polls ahead of the broker, some 16 MB at 256 KB each.
 Lower stalls decoding behind the broker, higher only repeats more after a crash."""
+
+
+class Refused(KafkaError):  # type: ignore[misc]
+    """The fence closed the wire. Not retriable: aiokafka fails the batch instead of keeping it."""
+
+    retriable = False
 
 
 class _Pending(NamedTuple):
@@ -38,14 +44,14 @@ class Sends:
     method raises SendFailed: the process must end, for what was applied is not on the broker.
     """
 
-    def __init__(self, producer: Callable[[], AIOKafkaProducer], fence: HeartbeatFence, timeout_s: float) -> None:
+    def __init__(self, producer: Callable[[], AIOKafkaProducer], fence: Fence, timeout_s: float) -> None:
         self._producer = producer
         self._fence = fence
         self._timeout_s = timeout_s
         self._pending: deque[_Pending] = deque()
         self._offsets: dict[int, int] = {}
         self.mark = 0
-        self.failed: SendFailed | None = None
+        self.failed: SendFailed | Fenced | None = None
         self.on_acknowledged: Callable[[str, int], None] = lambda topic, records: None
 
     async def send_many(
@@ -53,8 +59,8 @@ class Sends:
     ) -> int:
         """Send records to one partition, in order, as few batches; returns the mark of the last batch.
 
-        timestamp: ms. keep: `take_offset` will be asked for the last record's offset. Raises Fenced, SendFailed. A key's records must always go through here in the
-        order in which they are to be read.
+        timestamp: ms. keep: `take_offset` will be asked for the last record's offset. A key's records
+        must go through here in the order in which they are to be read. Raises Fenced, SendFailed.
         """
         producer = self._producer()
         builder = producer.create_batch()
@@ -130,7 +136,9 @@ class Sends:
                 self._offsets[oldest.mark] = oldest.future.result().offset + oldest.records - 1
             self.on_acknowledged(oldest.topic, oldest.records)
 
-    def _fail(self, topic: str, error: BaseException) -> SendFailed:
+    def _fail(self, topic: str, error: BaseException) -> SendFailed | Fenced:
+        if isinstance(error, Refused):
+            self.failed = Fenced(str(error.args[0]))
         if self.failed is None:
             self.failed = SendFailed(
                 f"produce to {topic} was not acknowledged: {error!r}; nothing is committed past it"

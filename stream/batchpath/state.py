@@ -81,7 +81,7 @@ class KeyedState(Generic[S]):
             items.append((key, None if state is None else self._encode(state)))
         for key, _ in items:
             self._dirty[(partition, key)] = self._dirty.get((partition, key), 0) + 1
-        mark = await self._sends.send_many(self.topic, partition, ((k, v, ()) for k, v in items), timestamp, keep=True)
+        mark = await self._sends.send_many(self.topic, partition, ((k, v, []) for k, v in items), timestamp, keep=True)
         self._unconfirmed.append((mark, partition, items))
         self._trim()
         return mark
@@ -119,7 +119,7 @@ class KeyedState(Generic[S]):
             stored = shelf.get(META_KEY)
             if stored is None:
                 meta = msgspec.msgpack.encode(StateMeta(source_partitions))
-                mark = await self._sends.send_many(self.topic, partition, [(META_KEY, meta, ())], now, keep=True)
+                mark = await self._sends.send_many(self.topic, partition, [(META_KEY, meta, [])], now, keep=True)
                 self._unconfirmed.append((mark, partition, [(META_KEY, meta)]))
                 self._dirty[(partition, META_KEY)] = self._dirty.get((partition, META_KEY), 0) + 1
             elif (built := msgspec.msgpack.decode(stored, type=StateMeta).source_partitions) != source_partitions:

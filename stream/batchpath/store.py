@@ -8,6 +8,7 @@ together, and only after the broker confirmed it, so a store is never ahead of i
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -137,7 +138,14 @@ class ShelfStore(Store[bytes, bytes]):
         return found
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any = None, to_value: Any = None) -> None:
-        """Recovered records, as raw bytes, with their offsets."""
+        """Recovered records, as raw bytes, with their offsets. Faust's recovery swallows what this raises: crash."""
+        try:
+            self._apply(batch)
+        except Exception as error:
+            asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 (the crash outlives this store)
+            raise
+
+    def _apply(self, batch: Iterable[Any]) -> None:
         by_partition: dict[int, list[Any]] = {}
         for event in batch:
             by_partition.setdefault(event.message.partition, []).append(event.message)
@@ -199,7 +207,17 @@ class StateTable(faust.Table):  # type: ignore[type-arg]
 
     def __init__(self, app: Any, *, name: str, partitions: int, state_dir: Path | None) -> None:
         self._state_dir = state_dir
-        topic = app.topic(name, key_type=bytes, value_type=bytes, partitions=partitions, compacting=True, acks=False)
+        topic = app.topic(
+            name,
+            key_type=bytes,
+            value_type=bytes,
+            # By type alone Faust would read bytes as JSON, and its recovery only warns of what it cannot read.
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=partitions,
+            compacting=True,
+            acks=False,
+        )
         super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=partitions, changelog_topic=topic)
         app.tables.add(self)
 
