@@ -37,7 +37,7 @@ WEIGHTS = CODE / "weights" / "v0"
 SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
 """Packages that go into the repository, so that it does not depend on what is installed at the server."""
 SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
-NOT_SERVED = ("build.py", "assemble.py", "onnx_graph.py")
+NOT_SERVED = ("build.py", "assemble.py", "onnx_graph.py", "configs.py", "pbtxt.py")
 """Need what the server's environment lacks (onnx) or are of no use there."""
 CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
 LANGUAGES = ("en", "zh")
@@ -79,11 +79,15 @@ class _Parts:
     weights: Path
 
 
-def build(out: Path, sources: Sources | None = None, report: Report = lambda *_: None) -> Built:
-    """Make `out` a repository that Triton serves. Raises BackboneError, TaxonomyError, ManifestError, OSError."""
+def build(
+    out: Path, sources: Sources | None = None, report: Report = lambda *_: None, cache: Path | None = None
+) -> Built:
+    """Make `out` a repository that Triton serves. cache: folder of costly parts, `cache` beside `out` by default.
+
+    Raises BackboneError, ManifestError (both Misconfigured), TaxonomyError, OSError.
+    """
     sources = sources or Sources()
-    cache = out.parent / "cache"
-    parts = _gather(cache, sources, report)
+    parts = _gather(cache or out.parent / "cache", sources, report)
     report("manifest", 0, 1)
     taxonomy_text = _taxonomy_text(parts.taxonomy)
     manifest = _manifest(parts, taxonomy_text)

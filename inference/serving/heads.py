@@ -14,7 +14,8 @@ from inference.contract import ListingInput, NodeScore, Span
 from inference.model.encoder import Encoded
 from inference.model.names import Names
 from inference.model.text import Composed
-from inference.taxonomy import AttributeSchema, Taxonomy
+from inference.serving.layout import HEADS, NAMES_FILE, SCHEMA_FILE, TAXONOMY_FILE
+from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
 
 RUNNERS_UP = 5
 TEMPERATURE = 0.02
@@ -49,9 +50,6 @@ class TaskHeads:
 
 def load_heads(artefacts: Path) -> TaskHeads:
     """Heads, names, taxonomy and schema of a version's folder."""
-    from inference.serving.layout import HEADS, NAMES_FILE, SCHEMA_FILE, TAXONOMY_FILE
-    from inference.taxonomy import load_attributes, load_taxonomy
-
     taxonomy = load_taxonomy(artefacts / TAXONOMY_FILE)
     with np.load(artefacts / NAMES_FILE, allow_pickle=False) as names:
         return TaskHeads(artefacts / HEADS, dict(names), taxonomy, load_attributes(taxonomy, artefacts / SCHEMA_FILE))

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from inference.errors import Misconfigured
+
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 GENERATION = "v0"
@@ -19,7 +21,7 @@ HEX = 12
 """48 bits of SHA-256: enough that two versions of one platform never meet, short enough for a label."""
 
 
-class ManifestError(ValueError):
+class ManifestError(Misconfigured):
     """A servable folder is incomplete or was changed; the message names the file."""
 
 
@@ -92,7 +94,10 @@ def load_manifest(folder: Path) -> Manifest:
 
 def check_file(path: Path, expected: str) -> None:
     """Raise ManifestError unless the file's content has this SHA-256."""
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}; build again") from None
     if found != expected:
         raise ManifestError(f"{path}: content {found[:HEX]} is not the manifest's {expected[:HEX]}; build again")
 

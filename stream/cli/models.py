@@ -10,6 +10,11 @@ import typer
 app = typer.Typer(help="Build, fit, evaluate and ask the models.", no_args_is_help=True)
 
 
+@app.callback()
+def group() -> None:
+    """The model repository, the small weights, and how good they are."""
+
+
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the model repository.")] = Path("build/models"),
@@ -22,12 +27,17 @@ def build(
     threads: Annotated[int, typer.Option(help="Encoder's threads on the server; 0: ONNX Runtime's choice.", min=0)] = 0,
 ) -> None:
     """Assemble a repository that Triton serves. Does nothing when it is there already."""
+    from inference.errors import Misconfigured
     from inference.serving.build import WEIGHTS, Sources
     from inference.serving.build import build as assemble
+    from inference.taxonomy import TaxonomyError
     from stream.cli.progress import progress
 
     sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, threads)
-    with progress() as report:
-        built = assemble(out, sources, report)
+    try:
+        with progress() as report:
+            built = assemble(out, sources, report)
+    except (TaxonomyError, OSError) as error:
+        raise Misconfigured(str(error)) from None
     done = "built" if built.fresh else "nothing to do: there already"
     typer.echo(f"{built.folder}: {built.version} ({done})")
