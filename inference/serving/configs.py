@@ -16,8 +16,9 @@ LISTING_INSTANCES = 2
 """One decodes while the other waits for the encoder; more would only hold memory (120 MB each)."""
 LISTING_DELAY_US = 2_000
 """A fiftieth of what a batch of 32 titles takes on two cores, so it is not felt, and bursts find mates."""
-LISTING_QUEUE = 64
-"""Requests, of up to 32 rows: 20 s of work on two cores, after which the client has given up anyway."""
+LISTING_QUEUE = 256
+"""Requests. As rows of one, two seconds of work on two cores; as batches of 32 the timeout refuses first.
+At 2 KB a row they hold 16 MB."""
 LISTING_TIMEOUT_US = 20 * SECOND_US
 """The client's own limit; a request that waited longer has nobody left who wants it."""
 ENCODER_BATCH = TOKENS_PER_RUN // BUCKETS[0]
