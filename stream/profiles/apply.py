@@ -112,7 +112,7 @@ def _count(state: UserState, event: BehaviourEvent, when: int) -> None:
         if event.price is not UNSET and event.price is not None and isinstance(event.currency, str):
             spent = state.monetary.get(event.currency, 0.0)
             state.monetary[event.currency] = spent + event.price * event.quantity
-    elif event.action == Action.CONSENT:
+    elif event.action == Action.CONSENT and isinstance(event.consent, dict):
         state.consent.update(event.consent)
 
 
