@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from stream.profiles.rules import KEPT, SLACK
 
 Sum = list[float]
@@ -40,13 +38,16 @@ def worth(held: Sum, now: int, half_life: float) -> float:
     return value if at == now else float(value * 2.0 ** ((at - now) / half_life))
 
 
-def strongest(sums: Sums, count: int, now: int, half_life: float) -> Iterator[tuple[str, Sum]]:
+def strongest(sums: Sums, count: int, now: int, half_life: float) -> list[tuple[str, Sum]]:
     """The `count` entries of the highest worth at `now`, best first; equal ones by name."""
-    ranked: Iterable[tuple[float, str]] = sorted((-worth(held, now, half_life), name) for name, held in sums.items())
-    for number, (_, name) in enumerate(ranked):
-        if number == count:
-            return
-        yield name, sums[name]
+    # `worth` is written out: this runs over every affinity of every touched user.
+    rate = 1.0 / half_life
+    ranked = [
+        (-held[0] if held[1] == now else -held[0] * 2.0 ** ((held[1] - now) * rate), name)
+        for name, held in sums.items()
+    ]
+    ranked.sort()
+    return [(name, sums[name]) for _, name in ranked[:count]]
 
 
 def trim(sums: Sums, now: int, half_life: float) -> None:
