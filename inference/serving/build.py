@@ -202,6 +202,7 @@ def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, 
         shutil.copyfile(CODE / "serving" / "triton" / model / MODEL_FILE, version / MODEL_FILE)
         _copy_code(version)
     _link(parts.encoder / ONNX_FILE, root / layout.ENCODER / ONNX_FILE)
+    manifest.save(root / layout.ENCODER)
     artefacts = root / layout.LISTING / layout.ARTEFACTS
     (artefacts / layout.HEADS).mkdir(parents=True)
     for task in manifest.heads:

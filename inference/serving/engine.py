@@ -31,7 +31,7 @@ from inference.model.tokenizer import Tokens, UnigramTokenizer
 from inference.serving.heads import TaskHeads, load_heads
 from inference.serving.language import detect
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, check_artefacts
-from inference.serving.manifest import ManifestError
+from inference.serving.manifest import ManifestError, check_file
 
 Embedding = NDArray[np.float32]
 Answers = list[tuple[ListingAnswer, Embedding]]
@@ -133,7 +133,9 @@ class LocalEngine:
         Raises ManifestError when it is not there or was changed.
         """
         engine = ListingEngine(models / LISTING / ARTEFACTS)
-        return cls(engine, OnnxSession(models / ENCODER / ONNX_FILE, threads))
+        encoder = models / ENCODER / ONNX_FILE
+        check_file(encoder, engine.manifest.encoder)
+        return cls(engine, OnnxSession(encoder, threads))
 
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:
         """One answer and one embedding (fp32 [384], unit length; zeros for a fault) a listing."""
