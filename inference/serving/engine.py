@@ -143,7 +143,7 @@ class LocalEngine:
 
     @classmethod
     def open(cls, models: Path, threads: int = 0) -> LocalEngine:
-        """From a repository that `shangxin models build` made. threads: 0 takes what ONNX Runtime thinks fit.
+        """From a repository that `shangxin models build` made. threads: runs at the same time; 0: one a core.
 
         Raises ManifestError when it is not there or was changed.
         """
@@ -155,7 +155,7 @@ class LocalEngine:
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:
         """One answer and one embedding (fp32 [384], unit length; zeros for a fault) a listing."""
         work = self._engine.prepare(inputs)
-        return self._engine.finish(work, [self._session.run(batch) for batch in work.batches])
+        return self._engine.finish(work, self._session.run_all(work.batches))
 
 
 def _composed(row: ListingInput) -> Composed | ListingFault:

@@ -90,7 +90,7 @@ def test_numbers_that_are_not_finite_are_a_fault_of_their_row(models: Path) -> N
     engine = ListingEngine(models / LISTING / ARTEFACTS)
     session = OnnxSession(models / ENCODER / ONNX_FILE, 1)
     work = engine.prepare([ListingInput(title="red dress"), ListingInput(title="blue dress")])
-    (raw,) = [session.run(batch) for batch in work.batches]
+    (raw,) = session.run_all(work.batches)
     broken = raw.features.copy()
     broken[0, 3] = np.nan
     first, second = engine.finish(work, [replace(raw, features=broken)])

@@ -23,13 +23,13 @@ INPUTS = ("input_ids", "attention_mask")
 
 
 class TritonPythonModel:
-    """One instance, one session. The parameter `threads` is ONNX Runtime's; 0 leaves it to itself."""
+    """One instance, one session. The parameter `threads` is how many runs it does at the same time."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compare with the manifest, load, and run each bucket once, so that no listing pays for the first call."""
         check_file(HERE / ONNX_FILE, load_manifest(HERE).encoder)
         parameters = json.loads(args["model_config"]).get("parameters", {})
-        threads = int(parameters.get("threads", {}).get("string_value", "0"))
+        threads = int(parameters.get("threads", {}).get("string_value", "1"))
         self._session = OnnxSession(HERE / ONNX_FILE, threads)
         for bucket in BUCKETS:
             ones = np.ones((1, bucket), np.int64)
@@ -57,12 +57,11 @@ class TritonPythonModel:
         """Run at most TOKENS_PER_RUN tokens at once: attention over all that may queue would take gigabytes."""
         most = max(1, TOKENS_PER_RUN // ids.shape[1])
         starts = range(0, len(ids), most)
-        raws = [self._session.run(Batch([], ids[at : at + most], mask[at : at + most])) for at in starts]
+        raws = self._session.run_all([Batch([], ids[at : at + most], mask[at : at + most]) for at in starts])
         if len(raws) == 1:
             return raws[0]
-        return Raw(
-            *(np.concatenate(parts) for parts in zip(*((r.states, r.features, r.pooled) for r in raws), strict=True))
-        )
+        parts = zip(*((raw.states, raw.features, raw.pooled) for raw in raws), strict=True)
+        return Raw(*(np.concatenate(each) for each in parts))
 
 
 def _feed(request: Any) -> tuple[Any, Any]:
