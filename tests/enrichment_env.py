@@ -168,7 +168,7 @@ class Env:
 
         await eventually("all source records committed", done)
 
-    def start(self, index: int = 0, **overrides: str) -> Worker:
+    def start(self, index: int = 0, /, **overrides: str) -> Worker:
         """Start a worker as a child process. overrides: environment names without SHANGXIN_."""
         worker = Worker(self, index, overrides)
         self.workers.append(worker)

@@ -54,7 +54,7 @@ class Noida:
         )
         bootstrap = f"{HOST}:{port}"
         try:
-            process.wait_ready(child, lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
+            process.wait_ready(child, [port], lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
         except BaseException:
             process.stop(child)
             raise

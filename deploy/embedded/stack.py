@@ -145,9 +145,9 @@ class Stack:
         if record is None:
             return
         if record.own_alive:
-            raise AlreadyUp(
-                f"a stack is up in {self.run_dir}: see `shangxin stack status`, end it with `shangxin stack down`"
-            )
+            holder = f" (held by process {record.owner})" if record.owner else ""
+            see = "see `shangxin stack status`, end it with `shangxin stack down`"
+            raise AlreadyUp(f"a stack is up in {self.run_dir}{holder}: {see}")
         # All of it has died: nothing to end but what a dead server may have left of its session.
         record.stop()
         self._state.clear()

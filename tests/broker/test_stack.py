@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.client import AIOKafkaAdminClient
 
+from deploy.embedded import kafka as kafka_server
 from deploy.embedded.client import cluster_answers, with_admin
 from deploy.embedded.errors import AlreadyUp, PortTaken
 from deploy.embedded.jars import Jars
@@ -145,6 +146,23 @@ def test_a_broker_in_use_elsewhere_is_refused_with_its_port(make_stack: MakeStac
         stack.up()
     assert stack.status() == []
     assert cluster_answers(kafka)
+
+
+def test_a_free_port_taken_meanwhile_is_replaced(
+    make_stack: MakeStack, broker: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if broker.broker_kind != "maven":
+        pytest.skip("needs Apache Kafka")
+    taken, given = int(broker.bootstrap.split(":")[1]), []
+
+    def pick_as_if_late(names: Sequence[str], wanted: Sequence[int]) -> list[int]:
+        given.append(pick_ports(names, wanted))
+        return [taken, given[-1][1]] if len(given) == 1 else given[-1]
+
+    monkeypatch.setattr(kafka_server, "pick_ports", pick_as_if_late)
+    stack = make_stack()
+    assert stack.up().bootstrap == f"127.0.0.1:{given[1][0]}"
+    assert len(given) == 2
 
 
 def test_a_wanted_port_is_used(make_stack: MakeStack) -> None:
@@ -278,5 +296,6 @@ def test_a_start_cut_short_leaves_nothing_that_down_does_not_end(tmp_path: Path,
     assert record is not None
     (child,) = record.starting
     assert child.alive
+    assert "kafka   starting" in shangxin(run_dir, "status").stdout
     assert shangxin(run_dir, "down").returncode == 0
     assert not child.alive
