@@ -149,7 +149,7 @@ async def test_topics_are_made_once_and_another_count_is_named(env: Env) -> None
 async def test_a_group_with_live_members_is_not_reset(env: Env) -> None:
     worker = env.start()
     await worker.ready()
-    with pytest.raises(Fatal, match="stop its workers first"):
+    with pytest.raises(Fatal, match="still has members; stop its workers first"):
         await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "latest")
     with pytest.raises(Fatal, match="earliest or latest"):
         await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "yesterday")
