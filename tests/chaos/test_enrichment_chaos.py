@@ -132,13 +132,14 @@ async def check_order(env: Env) -> None:
         seen[record.key] = now
 
 
-@pytest.mark.parametrize("count", [1, 7])
-@pytest.mark.parametrize("point", list(FaultPoint))
-async def test_killed_at_a_fault_point_every_product_is_as_it_should_be(
-    env: Env, point: FaultPoint, count: int
-) -> None:
-    if point is FaultPoint.BEFORE_COMMIT:
-        count = 1  # one commit may cover everything
+# 17 events pass each point: the first of eight products, then their updates, then a withdrawal. A loss at
+# the 1st is made good by the update; at the 12th and the 17th nothing comes after it on that product.
+# One commit may cover everything, so there may be no second.
+KILLS = [(point, n) for point in FaultPoint for n in (1, 12, 17) if n == 1 or point is not FaultPoint.BEFORE_COMMIT]
+
+
+@pytest.mark.parametrize(("point", "count"), KILLS)
+async def test_killed_at_a_fault_point_every_product_comes_out(env: Env, point: FaultPoint, count: int) -> None:
     expected = await emit_all(env)
     worker = env.start(WORKER__FAULT=f"{point}:{count}")
     assert await worker.ended() == -signal.SIGKILL
