@@ -38,7 +38,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Raw:
-    """What the encoder gives for a batch: states [B, L, 384], features [B, F], pooled [B, 384], fp32."""
+    """What the encoder gives for a batch, fp32 (layers: model/onnx_graph.py).
+
+    states [B, L, 384]: of the middle layer. features [B, 1152]. pooled [B, 384], unit length.
+    """
 
     states: Floats
     features: Floats
@@ -50,7 +53,8 @@ class Encoded:
     """One text, encoded.
 
     ids: int64 [T]. offsets: int32 [T, 2], half open in code points of the text; start == end where a
-    token carries no text. states: fp32 [T, 384]. features: fp32 [F]. pooled: fp32 [384], unit length.
+    token carries no text. states: fp32 [T, 384], layer 6. features: fp32 [1152], masked means of layers
+    12, 9 and 6. pooled: fp32 [384], unit length.
     """
 
     ids: Ints

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 
-Encode = Callable[[Sequence[str]], list[Encoded]]
 Floats = NDArray[np.float32]
 
 
@@ -40,10 +39,8 @@ class Names:
         return cls(ids, texts, pooled, features)
 
 
-def encode_names(encode: Encode, ids: Sequence[str], texts: Sequence[str]) -> Names:
-    """Encode names; texts that repeat are encoded once."""
-    distinct = list(dict.fromkeys(texts))
-    found = dict(zip(distinct, encode(distinct), strict=True))
-    pooled = np.stack([found[text].pooled for text in texts])
-    features = np.stack([found[text].features for text in texts])
+def names_of(ids: Sequence[str], texts: Sequence[str], encoded: Mapping[str, Encoded]) -> Names:
+    """Names out of what their texts were encoded to."""
+    pooled = np.stack([encoded[text].pooled for text in texts])
+    features = np.stack([encoded[text].features for text in texts])
     return Names(tuple(ids), tuple(texts), pooled, features)

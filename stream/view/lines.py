@@ -126,7 +126,8 @@ def action(event: BehaviourEvent) -> Text:
 def enriched(listing: EnrichedListing) -> Text:
     """Status, category path, attributes, keywords."""
     text = Text(listing.status, STATUS_STYLE.get(Status(listing.status), "") if listing.status in set(Status) else "")
-    text.append(f"  {clean(listing.listing.title)[:TITLE_SHOWN]}", "bold")
+    if not isinstance(listing.listing, msgspec.UnsetType):
+        text.append(f"  {clean(listing.listing.title)[:TITLE_SHOWN]}", "bold")
     if not isinstance(listing.category, msgspec.UnsetType):
         text.append(f"  {category_path(listing)} {listing.category.score:.2f}", "cyan")
     for attribute in listing.attributes[:VALUES_SHOWN]:
