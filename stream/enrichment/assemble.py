@@ -17,10 +17,10 @@ from schemas.listing import (
     Times,
 )
 from schemas.product import RawListing
-from schemas.vector import pack_float32
 from stream.enrichment.names import plain
 from stream.enrichment.quality import quality
 from stream.enrichment.values import MODEL_NAME, attributes, keywords, model_producer, seller_producer
+from stream.enrichment.vectors import float32_vector
 from stream.enrichment.work import Work
 from stream.settings import EnrichmentSettings
 
@@ -62,7 +62,7 @@ def enriched_from(
         keywords=keywords(result),
         quality=quality(listing),
         safety=judged,
-        embedding=pack_float32(result.versions["space"], answer.embedding.tolist()),
+        embedding=float32_vector(result.versions["space"], answer.embedding),
         models=_models(result),
     )
 

@@ -10,9 +10,9 @@ from inference.client import Answer
 from inference.contract import ListingResult
 from schemas.listing import EnrichedListing, ListingFacts, Status
 from schemas.product import RawListing
-from schemas.vector import pack_int8
 from stream.enrichment.names import plain
 from stream.enrichment.values import BRAND
+from stream.enrichment.vectors import int8_vector
 from stream.enrichment.verdict import Known
 
 ATTRIBUTES_MAX = 24
@@ -47,7 +47,7 @@ def facts_of(enriched: EnrichedListing, answer: Answer | None, after: Known) -> 
         price_band=price_band(listing.price, listing.currency) if isinstance(listing, RawListing) else "",
         language=enriched.language.code if enriched.language is not UNSET else "",
         launched_at=after.launched_at,
-        embedding=pack_int8(model.versions["space"], answer.embedding.tolist())
+        embedding=int8_vector(model.versions["space"], answer.embedding)
         if model is not None and answer is not None
         else UNSET,
     )

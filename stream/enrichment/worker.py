@@ -248,8 +248,9 @@ class Worker:
             await asyncio.sleep(min(WATCH_EVERY_S, limit / 4))
             self._meters.gauge("shangxin_in_flight").set(self._lanes.jobs)
             self._meters.gauge("shangxin_heartbeat_age_seconds").set(self._fence.age)
-            if self._fence.age > limit:
-                raise Stuck(f"no good heartbeat for {self._fence.age:.0f} s: the group was not joined again")
+            # A join waits for members that are silent until their sessions end; no heartbeat goes out meanwhile.
+            if self._fence.silence > limit + self._settings.kafka.session_timeout_s:
+                raise Stuck(f"no good heartbeat for {self._fence.silence:.0f} s: the group was not joined again")
             watch.observe(await self._lag(), self._offsets.finished)
 
     async def _lag(self) -> int:

@@ -31,7 +31,7 @@ from tests.enrichment_env import NOW, PARTITIONS, Env, environment, eventually
 
 pytestmark = pytest.mark.broker
 
-QUICK_BUDGET = {"TRITON__LISTING_BUDGET_S": "1", "ENRICHMENT__RETRY_DELAY_S": "1"}
+QUICK_BUDGET: dict[str, Any] = {"TRITON__LISTING_BUDGET_S": "1", "ENRICHMENT__RETRY_DELAY_S": "1"}
 
 
 @pytest_asyncio.fixture

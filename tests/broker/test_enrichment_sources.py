@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -149,7 +147,7 @@ async def test_topics_are_made_once_and_another_count_is_named(env: Env) -> None
 async def test_a_group_with_live_members_is_not_reset(env: Env) -> None:
     worker = env.start()
     await worker.ready()
-    with pytest.raises(Fatal, match="stop its workers first"):
+    with pytest.raises(Fatal, match="still has members; stop its workers first"):
         await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "latest")
     with pytest.raises(Fatal, match="earliest or latest"):
         await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "yesterday")
@@ -212,41 +210,16 @@ def lag_known(metrics: str, topic: str) -> bool:
     return f'shangxin_lag_records{{topic="{topic}"}} 0.0' in metrics
 
 
-async def test_the_model_server_not_there_is_waited_for_and_said(env: Env, tmp_path: Path) -> None:
-    port_file = tmp_path / "port"
-    settings = env.settings
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "SHANGXIN_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-        "SHANGXIN_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
-        "SHANGXIN_TOPICS__PRODUCT_PARTITIONS": str(PARTITIONS),
-        "SHANGXIN_WORKER__PORT_FILE": str(port_file),
-        "TRITON_URL": "127.0.0.1:1",
-    }
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: ASYNC220
-            [sys.executable, "-m", "stream.cli.main", "enrich"], env=environ, cwd=tmp_path, stdout=out, stderr=out
-        )
-    try:
-
-        def waits() -> bool:
-            assert process.poll() is None, log.read_text()
-            return '"event": "waiting"' in log.read_text() and "127.0.0.1:1" in log.read_text()
-
-        await eventually("the log says what is waited for", waits)
-        port = int(port_file.read_text())
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5)  # noqa: ASYNC210
-        assert caught.value.code == 503
-        assert "the model server at 127.0.0.1:1 is not there yet" in caught.value.read().decode()
-        process.terminate()
-        await eventually("ended", lambda: process.poll() is not None)
-        assert process.returncode == 0
-    finally:
-        process.kill()
-        process.wait(10)
+async def test_the_model_server_not_there_is_waited_for_and_said(env: Env) -> None:
+    worker = env.start(real=True, TRITON__URL="127.0.0.1:1")
+    says = "the model server at 127.0.0.1:1 is not there yet"
+    await eventually("the log says what is waited for", lambda: says in worker.text())
+    status, body = worker.get("/readyz")
+    assert status == 503
+    assert says in body
+    assert worker.get("/healthz")[0] == 200
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
 
 
 async def test_the_fence_follows_the_heartbeats_of_a_real_group(env: Env) -> None:

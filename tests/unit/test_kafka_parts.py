@@ -115,6 +115,18 @@ def test_the_fence_closes_when_the_heartbeat_is_too_old() -> None:
         fence.check()
 
 
+def test_silence_counts_from_the_start_and_then_from_the_heartbeat() -> None:
+    clock = Clock()
+    fence = Fence(kafka_settings(), clock)
+    fence.attach(Consumer())
+    clock.now += 5
+    assert fence.age == float("inf")
+    assert fence.silence == 5
+    fence.beat(clock.now)
+    clock.now += 2
+    assert fence.silence == fence.age == 2
+
+
 def test_an_earlier_heartbeat_does_not_take_the_fence_back() -> None:
     clock = Clock()
     fence = Fence(kafka_settings(), clock)
