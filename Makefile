@@ -61,3 +61,9 @@ $(BIN)/.runtime: $(BIN)/python $(DEPENDENCIES)
 $(BIN)/.dev: $(BIN)/python $(DEPENDENCIES)
 	$(PIP) -e '.[train,dev]'
 	@touch $@ $(BIN)/.runtime
+
+.PHONY: bench
+bench: $(BIN)/.dev ## each worker's rate as a ratio to a raw pass-through, interleaved; JSON in bench-out/ [ARGS=...]
+	$(BIN)/shangxin stack prepare
+	$(BIN)/shangxin models build
+	$(BIN)/python -m tests.bench.run $(ARGS)

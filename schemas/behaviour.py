@@ -7,11 +7,13 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.bounds import QUANTITY_MAX, TIME_MIN, Count, Currency, Id, Price, ShortText, Text
+from schemas.bounds import Count, Currency, EventTime, Id, Millis, Price, Quantity, ShortText, Text, Word
 
 BEHAVIOUR_TYPE = "user.behaviour"
 """`ce_type` of the topic; the action is a field of the value."""
 BY_PRODUCT_TYPE = "user.behaviour.by-product"
+PURPOSES_MAX = 50
+"""Purposes of one consent event: laws and platforms name about ten."""
 
 
 class Action(StrEnum):
@@ -42,17 +44,19 @@ class BehaviourEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     user_id: Id
-    action: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")]
-    event_time: Annotated[int, Meta(ge=TIME_MIN)]
+    action: Word
+    event_time: EventTime
     product_id: Id | UnsetType | None = UNSET
     query: Text | UnsetType | None = UNSET
     channel: ShortText = "web"
     session_id: Id | UnsetType | None = UNSET
     price: Price | UnsetType | None = UNSET
     currency: Currency | UnsetType | None = UNSET
-    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
+    quantity: Quantity = 1
     language: Text | UnsetType | None = UNSET
     position: Count | UnsetType | None = UNSET
+    linked_user_id: Id | UnsetType | None = UNSET
+    consent: Annotated[dict[ShortText, bool], Meta(max_length=PURPOSES_MAX)] | UnsetType | None = UNSET
 
 
 class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,13 +69,13 @@ class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     product_id: Id
     user_id: Id
-    action: str
-    event_time: Annotated[int, Meta(ge=TIME_MIN)]
+    action: Word
+    event_time: EventTime
     origin_partition: Count
     origin_offset: Count
     origin_epoch: Count = 0
-    appended_at: Count = 0
-    channel: str = "web"
-    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
+    appended_at: Millis = 0
+    channel: ShortText = "web"
+    quantity: Quantity = 1
     price: Price | UnsetType | None = UNSET
     currency: Currency | UnsetType | None = UNSET

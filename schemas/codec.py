@@ -1,112 +1,89 @@
-"""Bytes to types and back. Every refusal names the field, the value that stood there and the rule."""
+"""Bytes to types and back. Every refusal names the field, the value that stood there and the rule.
+
+What JSON leaves open is settled so: the last of several equal names wins; NaN and Infinity are no
+JSON; a number out of the range of its type is refused; nesting deeper than the interpreter's
+recursion limit, bytes after the document and a byte order mark are refused; unknown fields are
+ignored (a newer writer may send them); an integer is written without fraction or exponent.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
+from schemas.blame import invalid, malformed
 from schemas.errors import Reason, RecordError
 
 T = TypeVar("T")
 
-_AT = re.compile(r"^(?P<rule>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `([^`]+)`")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-
 CONFLUENT_MAGIC = 0
 """First byte of the Confluent framing: zero, then a 4-byte schema id, then the payload."""
 CONFLUENT_PREFIX = 5
+SCHEMA_ID_MAX = 2**32 - 1
 
 
 class Codec(Generic[T]):
-    """Decoder and encoder of one type; made once, for msgspec compiles the type on construction."""
+    """Decoder and encoder of one type; made once, for msgspec compiles the type on construction.
 
-    def __init__(self, type_: type[T]) -> None:
+    schema_id: id in a Confluent registry; given, what is encoded carries the Confluent framing.
+    """
+
+    def __init__(self, type_: type[T], schema_id: int | None = None) -> None:
         self.type = type_
         self._decoder = msgspec.json.Decoder(type_)
         self._encoder = msgspec.json.Encoder()
+        self._prefix = b"" if schema_id is None else frame(schema_id, b"")
 
     def decode(self, data: bytes) -> T:
         """The value in `data`, with or without the Confluent framing (JSON payload).
 
         Raises RecordError: not-json, bad-encoding, missing-field, invalid-field, unsupported-framing.
         """
-        body = unframe(data)
+        body = unframe(data) if data[:1] == b"\x00" else data
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
-            raise _invalid(error, body) from None
+            raise invalid(error, body, self._decoder) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _malformed(error, body) from None
+            raise malformed(error, body) from None
 
     def encode(self, value: T) -> bytes:
-        """Compact JSON, UTF-8, fields in the order of the type."""
-        return self._encoder.encode(value)
+        """Compact JSON, UTF-8, fields in the order of the type. The bounds are not checked: see `encode_checked`.
+
+        Raises RecordError (bad-encoding) for half a character (a lone surrogate).
+        """
+        try:
+            return self._prefix + self._encoder.encode(value)
+        except UnicodeEncodeError as error:
+            raise RecordError(Reason.BAD_ENCODING, "$", error.object, "text without lone surrogates") from None
+
+    def encode_checked(self, value: T) -> bytes:
+        """As `encode`, and read back, so that nothing leaves that its reader would refuse (NaN, a score of 1.2).
+
+        Costs a decode. Raises RecordError as `decode` does.
+        """
+        data = self.encode(value)
+        self.decode(data)
+        return data
 
 
 def unframe(data: bytes) -> bytes:
-    """The payload behind the Confluent framing, or `data` itself. Avro payloads are refused by name."""
+    """The JSON document behind the Confluent framing, or `data` itself where it has none.
+
+    Raises RecordError (unsupported-framing) for a payload that is no JSON object or array: Avro or Protobuf.
+    """
     if not data or data[0] != CONFLUENT_MAGIC:
         return data
-    if len(data) <= CONFLUENT_PREFIX or data[CONFLUENT_PREFIX : CONFLUENT_PREFIX + 1] not in b'{[ \t\r\n"':
-        rule = "the Confluent framing is read with JSON payloads only; Avro needs a registry"
+    body = data[CONFLUENT_PREFIX:]
+    if body[:1] not in (b"{", b"[") and body.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+        rule = "a JSON payload behind the Confluent framing; Avro and Protobuf are not read"
         raise RecordError(Reason.UNSUPPORTED_FRAMING, "$", data[:16], rule)
-    return data[CONFLUENT_PREFIX:]
+    return body
 
 
 def frame(schema_id: int, data: bytes) -> bytes:
-    """`data` in the Confluent framing."""
+    """`data` in the Confluent framing. Raises ValueError when the id does not fit four bytes."""
+    if not 0 <= schema_id <= SCHEMA_ID_MAX:
+        raise ValueError(f"schema id {schema_id} does not fit the four bytes of the Confluent framing")
     return bytes([CONFLUENT_MAGIC]) + schema_id.to_bytes(4, "big") + data
-
-
-def _invalid(error: msgspec.ValidationError, body: bytes) -> RecordError:
-    match = _AT.match(str(error))
-    assert match is not None  # the pattern accepts any text
-    path, rule = match["path"] or "$", match["rule"]
-    missing = _MISSING.search(rule)
-    if missing:
-        return RecordError(Reason.MISSING_FIELD, f"{path}.{missing[1]}", None, "a required field is not there")
-    return RecordError(Reason.INVALID_FIELD, path, _at(body, path), rule)
-
-
-def _malformed(error: Exception, body: bytes) -> RecordError:
-    if isinstance(error, UnicodeDecodeError):
-        return RecordError(Reason.BAD_ENCODING, "$", body[:80], "UTF-8 text")
-    try:
-        lone = _lone_surrogate(json.loads(body), "$")
-    except (ValueError, RecursionError):
-        lone = None
-    if lone is not None:
-        path, text = lone
-        return RecordError(Reason.BAD_ENCODING, path, text, "no lone surrogate: half a character cannot be stored")
-    return RecordError(Reason.NOT_JSON, "$", body[:80], f"a JSON document ({error})")
-
-
-def _lone_surrogate(value: Any, path: str) -> tuple[str, str] | None:
-    if isinstance(value, str):
-        return (path, value) if any("\ud800" <= c <= "\udfff" for c in value) else None
-    steps: Any = ()
-    if isinstance(value, dict):
-        steps = [(f"{path}.{k}", v) for k, v in value.items()] + [(f"{path} (name)", k) for k in value]
-    elif isinstance(value, list):
-        steps = [(f"{path}[{i}]", v) for i, v in enumerate(value)]
-    for where, inner in steps:
-        if (found := _lone_surrogate(inner, where)) is not None:
-            return found
-    return None
-
-
-def _at(body: bytes, path: str) -> object:
-    """What stands at a msgspec path; the container where the path says `...` (any key)."""
-    try:
-        value: Any = msgspec.json.decode(body)
-        for name, index in _STEP.findall(path.removeprefix("$")):
-            if index == "...":
-                return value
-            value = value[int(index)] if index else value[name]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, ValueError):
-        return "?"
-    return value

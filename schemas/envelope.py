@@ -12,6 +12,12 @@ from schemas.errors import Reason, RecordError
 
 SPEC_VERSION = b"1.0"
 JSON = b"application/json"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+STRUCTURED = "application/cloudevents"
+TIME_TEXT_MAX = 64
+"""The longest RFC 3339 time, in nanoseconds and with an offset, has 35 characters."""
+TRACEPARENT_MAX = 128
+"""W3C trace context: version 00 has 55 characters; a later version may append."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -45,17 +51,23 @@ def read_envelope(headers: Headers, now_ms: int) -> Envelope:
     """Attributes of an incoming record.
 
     Raises RecordError: missing-header when one of ce_id, ce_type, ce_source, ce_time is not there,
-    invalid-header when one is not text or too long, implausible-time when ce_time lies before
-    2000 or more than a day after `now_ms`.
+    invalid-header when one is not text or too long or the version is not 1.0, implausible-time when
+    ce_time lies before 2000 or more than a day after `now_ms`, unsupported-framing for a content
+    type that is not JSON in binary mode. A traceparent that cannot be one is dropped, as W3C asks.
     """
     found = dict(headers)
-    ce_id = _text(found, "ce_id", ID_MAX)
-    ce_type = _text(found, "ce_type", ID_MAX)
-    ce_source = _text(found, "ce_source", TEXT_MAX)
-    when = parse_time(_text(found, "ce_time", 64), "ce_time")
-    check_time(when, now_ms, "ce_time")
-    traceparent = found.get("traceparent") or b""
-    return Envelope(ce_id, ce_type, ce_source, when, traceparent.decode("ascii", "ignore"))
+    if found.get("content-type") != JSON or found.get("ce_specversion") != SPEC_VERSION:
+        _check_form(found)
+    when = parse_time(_text(found, "ce_time", TIME_TEXT_MAX), "ce_time")
+    if not TIME_MIN <= when <= now_ms + TIME_AHEAD_MS:
+        check_time(when, now_ms, "ce_time")
+    return Envelope(
+        _text(found, "ce_id", ID_MAX),
+        _text(found, "ce_type", ID_MAX),
+        _text(found, "ce_source", TEXT_MAX),
+        when,
+        _traceparent(found.get("traceparent")),
+    )
 
 
 def header(headers: Iterable[tuple[str, bytes | None]], name: str) -> bytes | None:
@@ -88,7 +100,26 @@ def parse_time(text: str, field: str) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise RecordError(Reason.INVALID_HEADER, field, text, "an RFC 3339 time with an offset")
-    return round(moment.timestamp() * 1000)
+    since = moment - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+
+
+def _check_form(found: dict[str, bytes | None]) -> None:
+    content = found.get("content-type")
+    if content and content != JSON:
+        text = content.decode("latin-1").lower()
+        if text.startswith(STRUCTURED) or "json" not in text.partition(";")[0]:
+            rule = "application/json with the CloudEvents attributes as headers (binary mode)"
+            raise RecordError(Reason.UNSUPPORTED_FRAMING, "content-type", content, rule)
+    version = found.get("ce_specversion")
+    if version and version != SPEC_VERSION:
+        raise RecordError(Reason.INVALID_HEADER, "ce_specversion", version, "CloudEvents 1.0")
+
+
+def _traceparent(raw: bytes | None) -> str:
+    if raw is None or len(raw) > TRACEPARENT_MAX or not raw.isascii():
+        return ""
+    return raw.decode("ascii")
 
 
 def _text(found: dict[str, bytes | None], name: str, limit: int) -> str:

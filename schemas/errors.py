@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from enum import StrEnum
 
 VALUE_SHOWN = 80
@@ -50,6 +51,18 @@ class UnknownType(RecordError):
 
 def shown(value: object) -> str:
     """`value` as a short, printable, encodable string (lone surrogates and controls escaped)."""
-    text = repr(value[: VALUE_SHOWN * 2] if isinstance(value, str | bytes) else value)
+    text = repr(value[: VALUE_SHOWN * 2]) if isinstance(value, str | bytes) else _SHORT.repr(value)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= VALUE_SHOWN else f"{text[: VALUE_SHOWN - 1]}…"
+
+
+class _Short(reprlib.Repr):
+    """Writes only the first members of a container: a refused record may hold a million of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = self.maxlist = self.maxtuple = 8
+        self.maxstring = self.maxother = self.maxlong = VALUE_SHOWN
+
+
+_SHORT = _Short()

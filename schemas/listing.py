@@ -14,6 +14,7 @@ from schemas.vector import Vector
 ENRICHED_TYPE = "listing.enriched"
 WITHDRAWN_TYPE = "listing.withdrawn"
 FACTS_TYPE = "listing.facts"
+REQUEST_TYPE = "enrichment.requested"
 
 
 class Revision(Struct, frozen=True, order=True):
@@ -169,7 +170,8 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The few hundred bytes of an enriched listing that joins need.
 
     withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
-    event_id: of the newest source event, so that one that upstream repeats is known.
+    event_id: of the newest source event, earlier_ids: of those before it, newest first: so that one that
+    upstream repeats is known, also when another event came in between.
     category: node ids from the root to the chosen node. attributes: normalised `name=value`.
     price_band: `CUR:k` with k = floor(4 log10 price), four bands a decade. embedding: int8.
     """
@@ -177,6 +179,7 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     product_id: Id
     revision: Revision
     event_id: str = ""
+    earlier_ids: list[str] = []
     withdrawn: bool = False
     category: list[str] = []
     brand: str = ""

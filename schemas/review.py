@@ -7,6 +7,8 @@ from msgspec import Struct
 from schemas.bounds import Id, Millis
 from schemas.listing import Attribute, EnrichedListing, Revision
 
+REVIEW_REQUESTED_TYPE = "review.requested"
+
 
 class ReviewRequest(Struct, frozen=True, kw_only=True):
     """A listing held for a person. reasons: why, in words; listing: what they will see."""

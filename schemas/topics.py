@@ -110,6 +110,14 @@ USER_PROFILE_UPDATED = _topic(
     "user-profile-updated", "user_id", Direction.OUT, UserProfile, "The full profile of a user.", compact=True
 )
 ITEM_FEATURES = _topic("item-features", "product_id", Direction.OUT, ItemFeatures, "Windows of one item.", compact=True)
+ITEM_FEATURES_STATE = _topic(
+    "item-features-state",
+    "product_id",
+    Direction.INTERNAL,
+    None,
+    "Changelog of the features worker: the tiles of each item.",
+    compact=True,
+)
 USER_FEATURES = _topic("user-features", "user_id", Direction.OUT, UserFeatures, "Windows of one user.", compact=True)
 PRODUCT_DLQ = _topic(
     "product-created.dlq",
@@ -139,6 +147,7 @@ TOPICS: tuple[Topic, ...] = (
     BEHAVIOUR_BY_PRODUCT,
     USER_PROFILE_UPDATED,
     ITEM_FEATURES,
+    ITEM_FEATURES_STATE,
     USER_FEATURES,
     PRODUCT_DLQ,
     BEHAVIOUR_DLQ,

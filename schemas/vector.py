@@ -10,8 +10,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.bounds import DIM_MAX, ShortText, Word
+
 INT8_SCALE = 127.0
 """A unit vector's components lie in [-1, 1]; 127 steps a side keep the cosine within 0.01 at 384 dimensions."""
+
+_CODES = {"float32": "f", "int8": "b"}
 
 
 class Vector(Struct, frozen=True):
@@ -20,9 +24,9 @@ class Vector(Struct, frozen=True):
     space: encoder version that made it; vectors of different spaces are never compared.
     """
 
-    space: str
-    dtype: Annotated[str, Meta(pattern="^(float32|int8)$")]
-    dim: Annotated[int, Meta(ge=1, le=4096)]
+    space: ShortText
+    dtype: Word
+    dim: Annotated[int, Meta(ge=1, le=DIM_MAX, description="Number of components.")]
     data: str
 
 
@@ -38,8 +42,10 @@ def pack_int8(space: str, values: Sequence[float]) -> Vector:
 
 
 def unpack(vector: Vector) -> list[float]:
-    """The components as floats. Raises ValueError when `data` does not hold `dim` values."""
-    items = array("f" if vector.dtype == "float32" else "b")
+    """The components as floats. Raises ValueError: unknown dtype, `data` that does not hold `dim` values."""
+    if vector.dtype not in _CODES:
+        raise ValueError(f"vector of space {vector.space} has dtype {vector.dtype!r}; known: {', '.join(_CODES)}")
+    items: array[float] | array[int] = array(_CODES[vector.dtype])
     items.frombytes(base64.b64decode(vector.data, validate=True))
     if len(items) != vector.dim:
         raise ValueError(f"vector of space {vector.space} says dim {vector.dim} but holds {len(items)} values")

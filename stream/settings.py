@@ -91,7 +91,13 @@ class EnrichmentSettings(_Section):
     max_in_flight: int = Field(default=256, ge=1)
     """Events between decode and publish; bounds memory and what a crash repeats."""
     retry_delay_s: float = Field(default=30.0, ge=0)
+    """The same before each try, so that the requests of a partition stand in the order in which they fall due."""
     max_tries: int = Field(default=5, ge=1)
+    review_below: float = Field(default=0.5, ge=0, le=1)
+    """A safety score under it: a person must look (`in_review`)."""
+    reject_below: float = Field(default=0.05, ge=0, le=1)
+    """A safety score under it: hidden without asking (`rejected`). Rarely reached: a wrong rejection is
+    seen by nobody, a wrong review costs a minute."""
 
 
 class ProfileSettings(_Section):

@@ -79,16 +79,18 @@ def _start_once(context: Context, layout: KafkaLayout, classpath: str, port: int
     broker_port, controller_port = pick_ports(["Kafka", "Kafka's controller"], [port, 0])
     _write_config(layout, broker_port, controller_port)
     _format(context, layout, classpath)
-    child = process.start(
-        "kafka", [*_java(*JVM), "-cp", classpath, "kafka.Kafka", str(layout.config)],
-        log=context.log("kafka"), mark=context.mark, env=child_environment(), detach=context.detach, cwd=layout.folder,
-    )  # fmt: skip
+    child = context.start(
+        "kafka",
+        [*_java(*JVM), "-cp", classpath, "kafka.Kafka", str(layout.config)],
+        child_environment(),
+        layout.folder,
+    )
     bootstrap = f"{HOST}:{broker_port}"
     try:
         process.wait_ready(child, lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
     except BaseException as error:
         process.stop(child)
-        if "Address already in use" in child.tail():
+        if "Address already in use" in child.excerpt():
             raise PortTaken(f"Kafka: port {broker_port} or {controller_port} was taken meanwhile") from error
         raise
     return child, bootstrap

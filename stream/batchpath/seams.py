@@ -90,6 +90,8 @@ class BatchConsumer(driver.Consumer):
         await self._settle()
         generation = self.app.consumer_generation_id
         records, active = await super()._wait_next_records(timeout)
+        if not records and self._current(generation) and not self.should_stop:
+            await self._run(self.path.idle())
         if not records:
             return records, active
         rest = {}

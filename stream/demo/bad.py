@@ -23,15 +23,15 @@ YEAR_MS = 365 * 86_400_000
 
 
 class Bad(Struct, frozen=True, kw_only=True):
-    """One defect. value: merged over a good value, or raw bytes; UNSET as a field's value drops it.
+    """One defect. value: merged over a good value, raw bytes, or None for a tombstone.
 
-    key: None sends no key, UNSET the right one. headers: replaced by name, None drops one; a None
-    mapping sends none at all.
+    UNSET as a field's value drops it. key: None sends no key, UNSET the right one. headers: replaced
+    by name, None drops one; a None mapping sends none at all.
     """
 
     about: str
     expect: Reason
-    value: dict[str, Any] | bytes = {}
+    value: dict[str, Any] | bytes | None = {}
     key: bytes | UnsetType | None = UNSET
     headers: dict[str, bytes | None] | None = {}
 
@@ -51,6 +51,8 @@ def products(max_message_bytes: int) -> tuple[Bad, ...]:
         Bad(about="price below zero", expect=field, value={"price": -1.0}),
         Bad(about="currency is a sign", expect=field, value={"currency": "￥"}),
         Bad(about="no title", expect=Reason.MISSING_FIELD, value={"title": UNSET}),
+        Bad(about="price without a currency", expect=Reason.MISSING_FIELD, value={"currency": UNSET}),
+        Bad(about="a launch without a value", expect=Reason.MISSING_FIELD, value=None),
         Bad(about="no product id", expect=Reason.MISSING_FIELD, value={"product_id": UNSET}, key=name),
         Bad(about="a 900 KB title", expect=field, value={"title": "超长标题" * (LONG_TITLE // 12)}),
         Bad(about="empty title", expect=field, value={"title": ""}),

@@ -84,6 +84,8 @@ def make_consumer(settings: Settings, group: str, client_id: str = "shangxin") -
         group_instance_id=instance_id(settings, group),
         enable_auto_commit=False,
         auto_offset_reset="none",
+        # An upstream that writes in transactions and aborts one did not mean those events.
+        isolation_level="read_committed",
         partition_assignment_strategy=(RangePartitionAssignor,),
         session_timeout_ms=round(kafka.session_timeout_s * 1000),
         heartbeat_interval_ms=round(kafka.heartbeat_interval_s * 1000),

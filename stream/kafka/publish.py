@@ -60,8 +60,11 @@ class Publisher:
             await self._producer.client.close()
             self._producer._closed = True
             return
-        async with asyncio.timeout(self._timeout + CLOSE_MARGIN_S):
-            await self._producer.stop()
+        try:
+            async with asyncio.timeout(self._timeout + CLOSE_MARGIN_S):
+                await self._producer.stop()
+        except TimeoutError as error:
+            raise SendFailed(f"what was queued was not acknowledged within {self._timeout} s") from error
 
     async def partitions(self, topic: str) -> int:
         """Number of partitions of a topic. Raises SendFailed when the broker does not know it."""
@@ -70,6 +73,10 @@ class Publisher:
                 return len(await self._producer.partitions_for(topic))
         except (KafkaError, TimeoutError) as error:
             raise SendFailed(f"topic {topic} is not there ({error!r}): run `shangxin topics create`") from error
+
+    def check(self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> None:
+        """Raises RecordError too-large when the record is over its topic's limit."""
+        check_size(topic, self._limits.get(topic, request_limit(self._settings)), key, value, headers)
 
     async def send(
         self,
@@ -84,7 +91,7 @@ class Publisher:
 
         Raises RecordError too-large, Fenced; the awaitable raises SendFailed or Fenced.
         """
-        check_size(topic, self._limits.get(topic, request_limit(self._settings)), key, value, headers)
+        self.check(topic, key, value, headers)
         if self._fence is not None:
             self._fence.check()
         try:

@@ -11,6 +11,7 @@ from schemas.behaviour import BEHAVIOUR_TYPE, BY_PRODUCT_TYPE, BehaviourByProduc
 from schemas.codec import Codec
 from schemas.envelope import Envelope, headers_of
 from schemas.listing import FACTS_TYPE, ListingFacts, Revision
+from schemas.product import ProductEventType, RawListing
 from schemas.vector import pack_int8
 
 START_MS = 1_760_000_000_000
@@ -98,3 +99,23 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+COLOURS = ("red", "black", "navy", "beige", "olive", "white")
+THINGS = ("running shoes", "rain jacket", "desk lamp", "phone case", "tea set", "yoga mat", "dog bed", "water bottle")
+
+
+def listings(count: int, seed: int = 7) -> Iterator[Record]:
+    """`count` short English listings; for moving data, never for a quality figure."""
+    rng, codec = random.Random(seed), Codec(RawListing)
+    for index in range(count):
+        listing = RawListing(
+            product_id=f"l{index}",
+            title=f"{rng.choice(COLOURS)} {rng.choice(THINGS)} model {rng.randrange(900)} for daily use",
+            language="en",
+            price=round(rng.uniform(5, 300), 2),
+            currency="USD",
+            attributes={"Color": rng.choice(COLOURS)},
+        )
+        head = headers_of(Envelope(f"l{index}", ProductEventType.CREATED, SOURCE, START_MS + index))
+        yield listing.product_id.encode(), codec.encode(listing), head

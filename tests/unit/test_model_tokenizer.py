@@ -46,10 +46,10 @@ def test_composition_keeps_both_code_points() -> None:
     assert "".join(joined[:-1]).startswith("cafe")
 
 
-def test_specials_and_prefix_carry_no_text() -> None:
+def test_specials_carry_no_text() -> None:
     tokens = encode("Nike")
     carrying = (tokens.offsets[:, 1] > tokens.offsets[:, 0]).tolist()
-    assert carrying == [False, False, False, False, True, False]
+    assert carrying == [False, True, False]
 
 
 def test_long_text_is_cut_to_the_last_bucket_and_says_so() -> None:
