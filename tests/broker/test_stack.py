@@ -18,12 +18,13 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.client import AIOKafkaAdminClient
 
 from deploy.embedded import kafka as kafka_server
+from deploy.embedded.beside import fill_addresses
 from deploy.embedded.client import cluster_answers, with_admin
 from deploy.embedded.errors import AlreadyUp, PortTaken
 from deploy.embedded.jars import Jars
 from deploy.embedded.ports import listening, pick_ports
 from deploy.embedded.progress import SilentReport
-from deploy.embedded.stack import BROKER, Addresses, Stack, resolve
+from deploy.embedded.stack import BROKER, Addresses, Stack
 from deploy.embedded.state import StateFile
 from inference.deadline import Deadline
 from stream.settings import KafkaSettings, Settings
@@ -222,8 +223,14 @@ def test_without_java_the_next_choice_serves_and_says_why(
 
 
 def test_commands_beside_the_stack_find_it(small_settings: Callable[..., Settings], make_stack: MakeStack) -> None:
-    bootstrap = make_stack(broker="embedded").up().bootstrap
-    assert resolve(small_settings()).kafka.bootstrap_servers == bootstrap
+    stack = make_stack(broker="embedded")
+    bootstrap = stack.up().bootstrap
+    assert fill_addresses(small_settings()).kafka.bootstrap_servers == bootstrap
+    pid = stack.status()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not stack.status()[0].ok)
+    assert fill_addresses(small_settings()).kafka.bootstrap_servers == ""
 
 
 def test_a_distribution_of_ones_own_is_used(
