@@ -23,7 +23,6 @@ STOP_MARGIN_S = 6.0
 MAX_RESTARTS = 5
 """Of one worker. A person who kills workers to see what happens is content after five."""
 PROBE_TIMEOUT_S = 1.0
-LOG_LINES = 25
 
 
 class Killed(Struct, frozen=True):
@@ -67,6 +66,11 @@ class Workers:
             killed.append(Killed(name, -status))
             self._start(name)
         return killed
+
+    def unready(self, waiting: list[str], seconds: float) -> str:
+        """What to say of workers that did not get ready in time: the last lines of their logs."""
+        logs = [f"{self.children[name].log}:\n{self.children[name].tail()}" for name in waiting]
+        return f"not ready after {seconds:g} s: {', '.join(waiting)}. Their last lines say why\n" + "\n".join(logs)
 
     def addresses(self) -> dict[str, str]:
         """`host:port` of each worker's metrics and health; empty for one that does not listen yet."""
@@ -151,5 +155,5 @@ def _obituary(name: str, child: Child, status: int | None) -> str:
     how = "ended" if status is None else f"was ended by signal {-status}" if status < 0 else f"ended with {status}"
     return (
         f"worker {name} {how}. Its last lines say why; run `shangxin {name}` alone with the same settings to see "
-        f"more\n{child.log}:\n{process.tail(Path(child.log), LOG_LINES)}"
+        f"more\n{child.log}:\n{child.tail()}"
     )
