@@ -226,11 +226,12 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The few hundred bytes of an enriched listing that joins need.
 
     revision: of the enriched listing. event_id: of the newest source event; earlier_ids: of those before
-    it, newest first, so that one that upstream repeats is known, also when another came in between. withdrawn: the product is gone; the record stays so that a late request cannot
-    bring it back. category: node ids from the root to the chosen node. brand: as in the listing.
-    attributes: normalised `name=value`. price_band: `CUR:k` with k = floor(4 log10 price), four bands a
-    decade; empty without a price. language: primary subtag. launched_at: `ce_time` of the first
-    snapshot, ms since 1970 UTC. embedding: int8, absent when there is none.
+    it, newest first, so that one that upstream repeats is known, also when another came in between.
+    withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
+    category: node ids from the root to the chosen node. brand: as in the listing. attributes: normalised
+    `name=value`. price_band: `CUR:k` with k = floor(4 log10 price), four bands a decade; empty without a
+    price. language: primary subtag. launched_at: `ce_time` of the first snapshot, ms since 1970 UTC.
+    embedding: int8, absent when there is none.
     """
 
     product_id: Id

@@ -86,6 +86,8 @@ class BatchConsumer(driver.Consumer):
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 (Faust's signature)
         await self._announce()
         records, active = await super()._wait_next_records(timeout)
+        if not records and self.path.announced and self.flow_active and not self.should_stop:
+            await self._run(self.path.idle())
         if not records or not self.flow_active or self.should_stop:
             return records, active
         generation = self.app.consumer_generation_id

@@ -27,7 +27,6 @@ class Applied(StrEnum):
     APPLIED = "applied"
     REPLAYED = "replayed"
     DUPLICATE = "duplicate"
-    IGNORED = "ignored"
 
 
 class ItemState(Struct, array_like=True):
@@ -36,8 +35,8 @@ class ItemState(Struct, array_like=True):
     stamp: the last record of behaviour-by-product applied (rule 1); an item's records stand in one
     partition, so one stamp is enough. origins: for each partition of user-behaviour the last event
     applied, for the stage before this one writes an event again after a crash. newest: event time of
-    the newest event applied, appended: its append time. as_of: watermark of the newest publication.
-    tiles: as in WINDOWS.
+    the newest event applied, appended: its append time. as_of: watermark of a publication that is on the
+    broker, or that a replay of the source will repeat. tiles: as in WINDOWS.
     """
 
     version: int = STATE_VERSION
@@ -62,26 +61,25 @@ class ItemState(Struct, array_like=True):
         return Applied.APPLIED
 
     def advance(self, as_of: int) -> None:
-        """Move to a watermark; it never goes back."""
+        """Move to a watermark and drop what it has passed; it never goes back."""
         self.as_of = max(self.as_of, as_of)
         for tiles, window in zip(self.tiles, WINDOWS, strict=True):
             prune(tiles, window, self.as_of)
 
-    @property
-    def valid_until(self) -> int:
-        """Watermark at which a count next falls; NEVER when nothing is held."""
-        return min(next_fall(tiles, window, self.as_of) for tiles, window in zip(self.tiles, WINDOWS, strict=True))
+    def valid_until(self, as_of: int) -> int:
+        """Watermark after `as_of` at which a count next falls; NEVER when nothing is held."""
+        return min(next_fall(tiles, window, as_of) for tiles, window in zip(self.tiles, WINDOWS, strict=True))
 
-    def features(self, product_id: str, published: int) -> ItemFeatures:
-        """The record as of `self.as_of`. published: ms, wall clock."""
+    def features(self, product_id: str, as_of: int, published: int) -> ItemFeatures:
+        """The record as of a watermark not before `self.as_of`; changes nothing. published: ms, wall clock."""
         return ItemFeatures(
             product_id=product_id,
             newest=self.newest,
-            as_of=self.as_of,
-            valid_until=self.valid_until,
+            as_of=as_of,
+            valid_until=self.valid_until(as_of),
             published=published,
             windows={
-                window.name: _window(total(tiles, window, self.as_of))
+                window.name: _window(total(tiles, window, as_of))
                 for tiles, window in zip(self.tiles, WINDOWS, strict=True)
             },
             totals=_window(self.totals),

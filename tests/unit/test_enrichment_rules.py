@@ -173,7 +173,7 @@ def test_the_sellers_value_wins_and_the_difference_is_recorded() -> None:
     colour, size = found
     assert (colour.name, colour.value, colour.score) == ("Colour", "Red", 1.0)
     assert (colour.producer.kind, colour.producer.name) == ("seller", "s1")
-    assert colour.disagrees == ["Blue"]
+    assert [(d.value, d.producer.kind) for d in colour.disagrees] == [("Blue", "model")]
     assert (size.name, size.producer.kind, size.producer.version) == ("size", "model", "fake-1")
     assert size.evidence is not None
 
