@@ -160,24 +160,26 @@ class _Demo:
     async def _watch(self, scene: Scenario, run: Run, replay: Replay, observer: Observer, shown: Screen) -> bool:
         """Replay and draw until all is through; False when the deadline passed before."""
         deadline = Deadline(self._options.deadline_s)
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(observer.run())
-            measuring = tasks.create_task(self._measure(run, observer))
-            sending = tasks.create_task(replay.run(scene.records))
-            try:
-                while not (through := self._is_through(sending, run, observer)) and not deadline.passed:
-                    for killed in self._workers.watch():
-                        shown.say(f"worker {killed.name} was ended by signal {killed.signal}; started again")
-                    shown.draw(run)
-                    await asyncio.sleep(TURN_S)
-            finally:
-                for task in (sending, measuring, reading):
-                    task.cancel()
-        return through
+        sending = asyncio.create_task(replay.run(scene.records))
+        tasks = [sending, asyncio.create_task(observer.run()), asyncio.create_task(self._measure(run, observer))]
+        try:
+            while not (through := self._is_through(sending, run, observer)) and not deadline.passed:
+                for task in tasks:
+                    if task.done():
+                        task.result()  # raises what ended it
+                for killed in self._workers.watch():
+                    shown.say(f"worker {killed.name} was ended by signal {killed.signal}; started again")
+                shown.draw(run)
+                await asyncio.sleep(TURN_S)
+            return through
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_through(self, sending: asyncio.Task[None], run: Run, observer: Observer) -> bool:
         idle = observer.quiet_s > QUIET_S and bool(run.lag) and not any(run.lag.values())
-        return sending.done() and idle and sum(observer.tally.seen.values()) > 0
+        return sending.done() and idle
 
     async def _measure(self, run: Run, observer: Observer) -> None:
         while True:

@@ -69,7 +69,7 @@ class Workers:
 
     def unready(self, waiting: list[str], seconds: float) -> str:
         """What to say of workers that did not get ready in time: the last lines of their logs."""
-        logs = [f"{self.children[name].log}:\n{self.children[name].tail()}" for name in waiting]
+        logs = [f"{self.children[name].log}:\n{self.children[name].excerpt()}" for name in waiting]
         return f"not ready after {seconds:g} s: {', '.join(waiting)}. Their last lines say why\n" + "\n".join(logs)
 
     def addresses(self) -> dict[str, str]:
@@ -155,5 +155,5 @@ def _obituary(name: str, child: Child, status: int | None) -> str:
     how = "ended" if status is None else f"was ended by signal {-status}" if status < 0 else f"ended with {status}"
     return (
         f"worker {name} {how}. Its last lines say why; run `shangxin {name}` alone with the same settings to see "
-        f"more\n{child.log}:\n{child.tail()}"
+        f"more\n{child.log}:\n{child.excerpt()}"
     )
