@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas.bounds import INT_MAX, Count, Id, Millis, ShortText, Text, Unit, Word
+from schemas.bounds import INT_MAX, Count, Id, Millis, Unit, Word
 from schemas.product import RawListing
 from schemas.vector import Vector
 
@@ -59,10 +59,10 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
     of that topic. offset: offset there. time: its `ce_time`, ms since 1970 UTC.
     """
 
-    id: ShortText
-    type: ShortText
-    source: ShortText
-    topic: ShortText
+    id: str
+    type: str
+    source: str
+    topic: str
     partition: Count
     offset: Count
     time: Millis
@@ -76,8 +76,8 @@ class Producer(Struct, frozen=True, omit_defaults=True):
     """
 
     kind: Word
-    name: ShortText
-    version: Text = ""
+    name: str
+    version: str = ""
 
 
 class Evidence(Struct, frozen=True):
@@ -87,7 +87,7 @@ class Evidence(Struct, frozen=True):
     end: the code point after the last (half open).
     """
 
-    field: ShortText
+    field: str
     start: Count
     end: Count
 
@@ -98,7 +98,7 @@ class CategoryGuess(Struct, frozen=True):
     node: its id. path: names from the root, in the listing's language. score: calibrated, 0 to 1.
     """
 
-    node: ShortText
+    node: str
     path: list[str]
     score: Unit
 
@@ -110,8 +110,8 @@ class Category(Struct, frozen=True, kw_only=True):
     listing's language. score: calibrated, 0 to 1. producer: who chose. runners_up: by falling score.
     """
 
-    taxonomy: ShortText
-    node: ShortText
+    taxonomy: str
+    node: str
     path: list[str]
     score: Unit
     producer: Producer
@@ -124,7 +124,7 @@ class Disagreement(Struct, frozen=True, kw_only=True):
     value: theirs. score: theirs, 0 to 1. producer: who said it.
     """
 
-    value: Text
+    value: str
     score: Unit
     producer: Producer
 
@@ -137,8 +137,8 @@ class Attribute(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nowhere in the text. disagrees: what others said.
     """
 
-    name: ShortText
-    value: Text
+    name: str
+    value: str
     score: Unit
     producer: Producer
     evidence: Evidence | None = None
@@ -151,7 +151,7 @@ class Keyword(Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: as it stands there. score: 0 to 1. producer: who chose it. evidence: where it stands first.
     """
 
-    text: ShortText
+    text: str
     score: Unit
     producer: Producer
     evidence: Evidence | None = None
@@ -175,7 +175,7 @@ class Language(Struct, frozen=True):
     code: primary subtag. score: 0 to 1. producer: who said so.
     """
 
-    code: ShortText
+    code: str
     score: Unit
     producer: Producer
 
@@ -197,9 +197,10 @@ class EnrichedListing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     revision: the higher wins. status: one of Status, which says what to do with the record. source: the
     record it was made from. listing: the snapshot as it came, absent when rejected. times: when.
-    reasons: why the status is what it is; empty for enriched. language: of the text. category: in the
-    taxonomy. attributes: best first. keywords: best first. quality: of the listing as a text. safety: 1
-    is harmless. embedding: float32, 384 components, unit length. models: model name to version.
+    reasons: why the status is what it is, and remarks for people. language: of the text. category: in the
+    taxonomy. attributes: the seller's, then the model's, best first. keywords: best first. quality: of
+    the listing as a text. safety: 1 is harmless. embedding: float32, 384 components, unit length.
+    models: model, taxonomy and schema names to versions.
 
     Absent fields: the model could not answer (`degraded`), or the listing was refused (`rejected`: such a
     record carries no harmful value, so neither `listing` nor what was read from it).
@@ -228,7 +229,7 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revision: of the enriched listing. event_id: of the newest source event; earlier_ids: of those before
     it, newest first, so that one that upstream repeats is known, also when another came in between.
     withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
-    category: node ids from the root to the chosen node. brand: as in the listing. attributes: normalised
+    category: node ids from the root to the chosen node. brand: normalised. attributes: normalised
     `name=value`. price_band: `CUR:k` with k = floor(4 log10 price), four bands a decade; empty without a
     price. language: primary subtag. launched_at: `ce_time` of the first snapshot, ms since 1970 UTC.
     embedding: int8, absent when there is none.
@@ -236,14 +237,14 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     product_id: Id
     revision: Revision
-    event_id: Text = ""
-    earlier_ids: list[Text] = []
+    event_id: str = ""
+    earlier_ids: list[str] = []
     withdrawn: bool = False
     category: list[str] = []
-    brand: Text = ""
+    brand: str = ""
     attributes: list[str] = []
-    price_band: Text = ""
-    language: Text = ""
+    price_band: str = ""
+    language: str = ""
     launched_at: Millis = 0
     embedding: Vector | UnsetType = UNSET
 
