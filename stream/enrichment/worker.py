@@ -35,6 +35,9 @@ POLL_MS = 200
 ROOM_WAIT_S = 0.2
 COMMIT_EVERY_S = 0.5
 """What a crash repeats beside the work in flight."""
+COMMIT_RESERVE_S = 1.0
+"""Of a drain's deadline (4 s), kept for the commit that follows: a commit takes milliseconds, a coordinator
+that is busy with a rebalance some hundred."""
 WATCH_EVERY_S = 2.0
 CLOSE_S = 2.0
 
@@ -222,15 +225,15 @@ class Worker:
 
     async def _drain_for_revoke(self, deadline: Deadline) -> None:
         self._process.health.not_ready("rebalancing")
-        await self._lanes.drain(deadline)
+        await self._lanes.drain(deadline, COMMIT_RESERVE_S)
         self._lanes.abandon()
         self._held.clear()
         self._projection.drop()
 
     async def _drain(self) -> bool:
         deadline = self._process.deadline
-        complete = await self._lanes.drain(deadline)
-        await self._membership.commit(deadline)
+        complete = await self._lanes.drain(deadline, COMMIT_RESERVE_S)
+        await self._membership.commit_last(deadline)
         return complete
 
     async def _commit_regularly(self) -> None:

@@ -19,7 +19,7 @@ from schemas.product import RawListing
 from schemas.topics import LISTING_ENRICHED, LISTING_FACTS, PRODUCT_CREATED
 from stream.enrichment.assemble import enriched_from, model_input
 from stream.enrichment.facts import facts_of
-from stream.enrichment.verdict import Known
+from stream.enrichment.verdict import Known, event_key
 from stream.enrichment.work import Work
 from stream.faults import FaultPoint
 from stream.settings import EnrichmentSettings
@@ -65,7 +65,7 @@ class Expected:
         work = Work(NoRecord(), 0, product, Revision(0, offset), source, listing, 0)
         made = enriched_from(work, listing, answer, EnrichmentSettings(), 0)
         self.listings[product] = plain(made)
-        ids = (event_id, *self._ids(product))
+        ids = (event_key(source), *self._ids(product))
         facts = facts_of(made, answer, Known(work.revision, ids, False, NOW))
         self.facts[product] = msgspec.json.decode(msgspec.json.encode(facts))
 
