@@ -76,7 +76,7 @@ def start_kafka(context: Context, classpath: str, port: int) -> tuple[Child, str
 
 
 def _start_once(context: Context, layout: KafkaLayout, classpath: str, port: int) -> tuple[Child, str]:
-    broker_port, controller_port = pick_ports(["Kafka", "Kafka's controller"], [port, 0])
+    broker_port, controller_port = pick_ports(["the broker", "its controller"], [port, 0])
     _write_config(layout, broker_port, controller_port)
     _format(context, layout, classpath)
     child = context.start(

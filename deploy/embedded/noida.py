@@ -45,7 +45,7 @@ class Noida:
 
     def start(self, context: Context, port: int) -> tuple[Child, str]:
         """Start and wait until it serves. The process and its `host:port`."""
-        (port,) = pick_ports(["the embedded broker"], [port])
+        (port,) = pick_ports(["the broker"], [port])
         data = context.run_dir / "noida"
         data.mkdir(parents=True, exist_ok=True)
         command = [str(self.program), "start", "--only", "kafka", "--kafka-port", str(port)]

@@ -19,9 +19,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a record, with its headers.")] = False,
 ) -> None:
     """Follow a topic. Reads without a group, so that no worker notices."""
-    from stream.settings import load_settings
+    from stream.cli.target import command_settings
 
-    settings = load_settings()
+    settings = command_settings()
     known = _known(topic, settings.kafka.topic_prefix)
     try:
         asyncio.run(watch(known, settings, from_start=from_start, count=count, as_json=as_json))

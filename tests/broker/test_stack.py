@@ -18,12 +18,13 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.client import AIOKafkaAdminClient
 
 from deploy.embedded import kafka as kafka_server
+from deploy.embedded.beside import fill_addresses
 from deploy.embedded.client import cluster_answers, with_admin
 from deploy.embedded.errors import AlreadyUp, PortTaken
 from deploy.embedded.jars import Jars
 from deploy.embedded.ports import listening, pick_ports
 from deploy.embedded.progress import SilentReport
-from deploy.embedded.stack import BROKER, Addresses, Stack, resolve
+from deploy.embedded.stack import BROKER, Addresses, Stack
 from deploy.embedded.state import StateFile
 from inference.deadline import Deadline
 from stream.settings import KafkaSettings, Settings
@@ -47,7 +48,8 @@ def small_settings(stack_settings: Settings, tmp_path: Path) -> Callable[..., Se
     """Settings of a stack of this test's own; no broker is named from outside."""
 
     def make(**stack: object) -> Settings:
-        section = stack_settings.stack.model_copy(update={"run_dir": tmp_path / "run", **stack})
+        own = {"run_dir": tmp_path / "run", "broker": "auto", **stack}
+        section = stack_settings.stack.model_copy(update=own)
         return stack_settings.model_copy(update={"stack": section, "kafka": KafkaSettings()})
 
     return make
@@ -125,7 +127,7 @@ def test_status_tells_the_truth(make_stack: MakeStack) -> None:
     assert (part.state, part.ok) == ("serving", True)
     assert part.pid is not None
     assert part.rss_mb is not None
-    assert part.rss_mb > 50
+    assert part.rss_mb > 1
 
     os.kill(part.pid, signal.SIGSTOP)
     assert stack.status()[0].state == "not answering"
@@ -142,7 +144,7 @@ def test_status_tells_the_truth(make_stack: MakeStack) -> None:
 def test_a_broker_in_use_elsewhere_is_refused_with_its_port(make_stack: MakeStack, kafka: str) -> None:
     port = int(kafka.split(":")[1])
     stack = make_stack(broker_port=port)
-    with pytest.raises(PortTaken, match=f"Kafka: port {port} on 127.0.0.1 is in use"):
+    with pytest.raises(PortTaken, match=f"the broker: port {port} on 127.0.0.1 is in use"):
         stack.up()
     assert stack.status() == []
     assert cluster_answers(kafka)
@@ -221,8 +223,14 @@ def test_without_java_the_next_choice_serves_and_says_why(
 
 
 def test_commands_beside_the_stack_find_it(small_settings: Callable[..., Settings], make_stack: MakeStack) -> None:
-    bootstrap = make_stack(broker="embedded").up().bootstrap
-    assert resolve(small_settings()).kafka.bootstrap_servers == bootstrap
+    stack = make_stack(broker="embedded")
+    bootstrap = stack.up().bootstrap
+    assert fill_addresses(small_settings()).kafka.bootstrap_servers == bootstrap
+    pid = stack.status()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not stack.status()[0].ok)
+    assert fill_addresses(small_settings()).kafka.bootstrap_servers == ""
 
 
 def test_a_distribution_of_ones_own_is_used(
