@@ -115,6 +115,8 @@ class Worker:
                     continue  # of a new assignment that is not opened yet: it says where to read from
                 raise self._out_of_range(error) from error
             except KafkaError as error:
+                if self._fence.displaced:
+                    self._fence.check()
                 raise Stuck(f"the consumer cannot go on: {error!r}") from error
             if token != self._membership.token:
                 continue
@@ -251,6 +253,8 @@ class Worker:
             await asyncio.sleep(min(WATCH_EVERY_S, limit / 4))
             self._meters.gauge("shangxin_in_flight").set(self._lanes.jobs)
             self._meters.gauge("shangxin_heartbeat_age_seconds").set(self._fence.age)
+            if self._fence.displaced:
+                self._fence.check()
             # A join waits for members that are silent until their sessions end; no heartbeat goes out meanwhile.
             if self._fence.silence > limit + self._settings.kafka.session_timeout_s:
                 raise Stuck(f"no good heartbeat for {self._fence.silence:.0f} s: the group was not joined again")

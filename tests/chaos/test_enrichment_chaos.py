@@ -190,6 +190,22 @@ async def test_a_stopped_worker_that_wakes_up_writes_nothing_over_its_successor(
         assert '"error": "Fenced"' in first.text()
 
 
+async def test_two_workers_of_one_instance_id_leave_one(env: Env) -> None:
+    first = env.start(0)
+    await first.ready()
+    expected = Expected()
+    place = await env.emit("p1", "[slow] cup", event_id="e1")
+    expected.enriched(env, "p1", "[slow] cup", place, "e1")
+    await eventually("it is with the model", lambda: bool(env.titles_seen()))
+    second = env.start(0)
+    assert await first.ended() == 1
+    assert "another process runs under its kafka.instance_id" in first.text()
+    await second.ready()
+    env.back.touch()
+    await env.settled()
+    await check(env, expected)
+
+
 async def test_sigterm_finishes_what_is_in_flight_and_commits_it(env: Env) -> None:
     expected = Expected()
     for number in range(40):
