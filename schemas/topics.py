@@ -118,6 +118,14 @@ ITEM_FEATURES_STATE = _topic(
     "Changelog of the features worker: the tiles of each item.",
     compact=True,
 )
+USER_PROFILE_STATE = _topic(
+    "user-profile-state",
+    "user_id",
+    Direction.INTERNAL,
+    None,
+    "Changelog of the profiles worker: the state of each user.",
+    compact=True,
+)
 USER_FEATURES = _topic("user-features", "user_id", Direction.OUT, UserFeatures, "Windows of one user.", compact=True)
 PRODUCT_DLQ = _topic(
     "product-created.dlq",
@@ -148,6 +156,7 @@ TOPICS: tuple[Topic, ...] = (
     USER_PROFILE_UPDATED,
     ITEM_FEATURES,
     ITEM_FEATURES_STATE,
+    USER_PROFILE_STATE,
     USER_FEATURES,
     PRODUCT_DLQ,
     BEHAVIOUR_DLQ,

@@ -1,0 +1,1 @@
+"""The profiles stage: behaviour joined with listing facts into user profiles and user features."""
