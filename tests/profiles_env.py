@@ -133,7 +133,7 @@ class Env:
         self.settings, self.folder, self.publisher = settings, folder, publisher
         self.workers: list[Worker] = []
 
-    def start(self, index: int = 0, **overrides: str) -> Worker:
+    def start(self, index: int = 0, /, **overrides: str) -> Worker:
         """Start a worker. overrides: environment names without SHANGXIN_."""
         worker = Worker(self, index, overrides)
         self.workers.append(worker)
