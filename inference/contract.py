@@ -41,11 +41,16 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class NodeScore(Struct, frozen=True):
-    """A taxonomy node, its names from the root in the listing's language, and its calibrated score."""
+    """A taxonomy node, its names from the root in the listing's language, and its calibrated score.
+
+    ids: node ids from the root to `node`, as many as names in `path`; a reader that joins on a parent
+    category needs them, and only the model knows which taxonomy it was given.
+    """
 
     node: str
     path: list[str]
     score: Unit
+    ids: list[str] = []
 
 
 class ListingResult(Struct, frozen=True, kw_only=True, tag="result"):

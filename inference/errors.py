@@ -3,6 +3,7 @@
 InferenceError
 ├── Retryable            another try may succeed: the caller's retry policy decides
 │   ├── Unavailable      server or model not there, connection lost, breaker open
+│   │   └── ServerFault  the server answers, with an internal error: may be one row's doing
 │   ├── Overloaded       a queue is full here or at the server
 │   └── TimedOut         no answer within the deadline
 ├── Rejected             this input can never be answered: park or degrade, do not retry
@@ -22,6 +23,10 @@ class Retryable(InferenceError):
 
 class Unavailable(Retryable):
     """The server or the model does not answer at all; the circuit breaker counts these."""
+
+
+class ServerFault(Unavailable):
+    """The server is there and failed on this batch; tried again in smaller parts, to spare the mates of a bad row."""
 
 
 class Overloaded(Retryable):

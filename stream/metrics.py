@@ -38,7 +38,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "shangxin_events_total",
         Kind.COUNTER,
-        "Records read, by source topic and outcome (applied, replayed, duplicate, superseded, parked, aside, forwarded).",
+        "Records read, by topic and outcome: applied, replayed, duplicate, superseded, parked, aside, forwarded.",
         "Compare with records_out: a gap is work in flight.",
         ("topic", "outcome"),
     ),

@@ -44,28 +44,28 @@ class KafkaSettings(_Section):
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
     ssl_cafile: Path | None = None
-    session_timeout_s: float = Field(10.0, gt=0)
+    session_timeout_s: float = Field(default=10.0, gt=0)
     """A worker silent this long is replaced."""
-    heartbeat_interval_s: float = Field(1.0, gt=0)
-    delivery_timeout_s: float = Field(5.0, gt=0)
+    heartbeat_interval_s: float = Field(default=1.0, gt=0)
+    delivery_timeout_s: float = Field(default=5.0, gt=0)
     """A produce is given up after this. Must leave room below the session timeout (rule 4: no produce
     unless the last heartbeat is younger than session timeout minus delivery timeout)."""
-    drain_timeout_s: float = Field(4.0, gt=0)
+    drain_timeout_s: float = Field(default=4.0, gt=0)
     """The one deadline on revoke and on SIGTERM."""
-    source_epoch: int = Field(0, ge=0)
+    source_epoch: int = Field(default=0, ge=0)
     """Raise it when a source topic was recreated or rolled back; revisions and stamps start with it."""
 
 
 class TopicSettings(_Section):
     """What `shangxin topics create` makes."""
 
-    product_partitions: int = Field(4, ge=1)
-    user_partitions: int = Field(4, ge=1)
-    replication_factor: int = Field(1, ge=1)
-    min_insync_replicas: int = Field(1, ge=1)
-    retention_hours: float = Field(168, gt=0)
-    max_message_bytes: int = Field(1_048_576, ge=1024)
-    segment_bytes: int = Field(67_108_864, ge=1024)
+    product_partitions: int = Field(default=4, ge=1)
+    user_partitions: int = Field(default=4, ge=1)
+    replication_factor: int = Field(default=1, ge=1)
+    min_insync_replicas: int = Field(default=1, ge=1)
+    retention_hours: float = Field(default=168, gt=0)
+    max_message_bytes: int = Field(default=1_048_576, ge=1024)
+    segment_bytes: int = Field(default=67_108_864, ge=1024)
 
 
 class TritonSettings(_Section):
@@ -75,53 +75,59 @@ class TritonSettings(_Section):
     """gRPC `host:port`; empty: the embedded stack's server."""
     model_version: str = ""
     """Pinned version of `listing`; empty: the newest that the server says is ready, pinned at start."""
-    request_timeout_s: float = Field(20.0, gt=0)
-    listing_budget_s: float = Field(60.0, gt=0)
+    request_timeout_s: float = Field(default=20.0, gt=0)
+    listing_budget_s: float = Field(default=60.0, gt=0)
     """A listing not answered within it goes out degraded."""
-    max_batch: int = Field(32, ge=1)
-    max_batch_wait_ms: float = Field(10.0, ge=0)
-    batches_in_flight: int = Field(4, ge=1)
-    max_pending: int = Field(512, ge=1)
-    max_pending_bytes: int = Field(16_777_216, ge=1)
+    max_batch: int = Field(default=32, ge=1)
+    max_batch_wait_ms: float = Field(default=10.0, ge=0)
+    batches_in_flight: int = Field(default=4, ge=1)
+    max_pending: int = Field(default=512, ge=1)
+    max_pending_bytes: int = Field(default=16_777_216, ge=1)
 
 
 class EnrichmentSettings(_Section):
     """The enrichment worker."""
 
-    max_in_flight: int = Field(256, ge=1)
+    max_in_flight: int = Field(default=256, ge=1)
     """Events between decode and publish; bounds memory and what a crash repeats."""
-    retry_delay_s: float = Field(30.0, ge=0)
-    max_tries: int = Field(5, ge=1)
+    retry_delay_s: float = Field(default=30.0, ge=0)
+    """The same before each try, so that the requests of a partition stand in the order in which they fall due."""
+    max_tries: int = Field(default=5, ge=1)
+    review_below: float = Field(default=0.5, ge=0, le=1)
+    """A safety score under it: a person must look (`in_review`)."""
+    reject_below: float = Field(default=0.05, ge=0, le=1)
+    """A safety score under it: hidden without asking (`rejected`). Rarely reached: a wrong rejection is
+    seen by nobody, a wrong review costs a minute."""
 
 
 class ProfileSettings(_Section):
     """The profiles worker. Half-lives in days."""
 
-    half_life_days: float = Field(14.0, gt=0)
-    session_gap_s: float = Field(1800.0, gt=0)
-    last_items: int = Field(20, ge=1, le=200)
-    top_affinities: int = Field(20, ge=1, le=200)
-    seen_ids: int = Field(64, ge=0)
+    half_life_days: float = Field(default=14.0, gt=0)
+    session_gap_s: float = Field(default=1800.0, gt=0)
+    last_items: int = Field(default=20, ge=1, le=200)
+    top_affinities: int = Field(default=20, ge=1, le=200)
+    seen_ids: int = Field(default=64, ge=0)
     """Event ids remembered per user: an upstream retry comes within a few events."""
-    max_batch: int = Field(1000, ge=1)
+    max_batch: int = Field(default=1000, ge=1)
 
 
 class FeatureSettings(_Section):
     """The features worker."""
 
-    allowed_lateness_s: float = Field(60.0, ge=0)
+    allowed_lateness_s: float = Field(default=60.0, ge=0)
     """How far the watermark stays behind the newest event time seen."""
-    max_batch: int = Field(1000, ge=1)
+    max_batch: int = Field(default=1000, ge=1)
 
 
 class WorkerSettings(_Section):
     """What every worker has: the HTTP port of metrics and health, and the watch over progress."""
 
     http_host: str = "127.0.0.1"
-    http_port: int = Field(0, ge=0, le=65535)
+    http_port: int = Field(default=0, ge=0, le=65535)
     """0: a free port, written to the log and to `port_file`."""
     port_file: Path | None = None
-    stuck_after_s: float = Field(120.0, gt=0)
+    stuck_after_s: float = Field(default=120.0, gt=0)
     """Lag and no progress for this long: exit non-zero."""
     fault: str = ""
     """`POINT:N`: kill this process with SIGKILL the N-th time it passes a named point. For tests."""
@@ -135,8 +141,16 @@ class StackSettings(_Section):
     broker: str = "auto"
     """auto, external, home, maven, docker or embedded."""
     models_dir: Path = Path("build/models")
+    cache_dir: Path = Path("build/kafka")
+    """Where the broker's jars are kept once fetched; several checkouts may share it."""
     triton_venv: Path = Path(".venv-triton")
-    start_timeout_s: float = Field(120.0, gt=0)
+    """The model server's Python environment; several checkouts may share it."""
+    broker_port: int = Field(default=0, ge=0, le=65535)
+    """0 here and below: a free port."""
+    triton_grpc_port: int = Field(default=0, ge=0, le=65535)
+    triton_http_port: int = Field(default=0, ge=0, le=65535)
+    triton_metrics_port: int = Field(default=0, ge=0, le=65535)
+    start_timeout_s: float = Field(default=120.0, gt=0)
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,1 @@
+"""The embedded stack: broker and model server as child processes of this machine."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 
 import typer
 from pydantic import ValidationError
 
+import stream.cli
+from inference.errors import InferenceError
 from schemas.errors import RecordError
-from stream.cli import config
 from stream.errors import StreamError
 
 app = typer.Typer(
@@ -18,9 +21,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
 )
-# A file a command: stream/cli/NAME.py has `app` (a group) or `command` (one command). Imports of
-# torch, numpy, faust and the like belong inside the functions, so that --help stays fast.
-app.add_typer(config.app, name="config")
+
+
+def _register() -> None:
+    """A file of this package is a command: `app` in it is a group, `command` a single one.
+
+    Imports of numpy, faust and the like belong inside their functions, so that --help stays fast.
+    """
+    for module in pkgutil.iter_modules(stream.cli.__path__):
+        found = importlib.import_module(f"stream.cli.{module.name}") if module.name != "main" else None
+        if group := getattr(found, "app", None):
+            app.add_typer(group, name=module.name)
+        elif command := getattr(found, "command", None):
+            app.command(module.name)(command)
+
+
+_register()
 
 
 def run() -> None:
@@ -32,7 +48,7 @@ def run() -> None:
             where = ".".join(str(part) for part in problem["loc"])
             typer.secho(f"settings: {where}: {problem['msg']}; got {problem['input']!r}", fg="red", err=True)
         sys.exit(1)
-    except (StreamError, RecordError) as error:
+    except (StreamError, RecordError, InferenceError) as error:
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
         sys.exit(1)
 

@@ -1,0 +1,1 @@
+"""Shared Kafka parts: clients, topics, the publisher and its fence, dead letters, offsets, and the watches."""

@@ -1,0 +1,1 @@
+"""Throughput of each worker against a raw aiokafka pass-through, interleaved on one broker. No assertions on time."""

