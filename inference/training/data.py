@@ -212,6 +212,8 @@ def _span_row(record: _Record) -> SpanRow:
 
 def _column(file: Path, number: int, line: str) -> tuple[str, str]:
     cells = line.split("\t") if "\t" in line else line.rsplit(" ", 1)
+    if cells[0] == "" and len(cells) == 2:
+        cells[0] = " "  # an empty cell is a blank that was stripped; each line stays one code point
     if len(cells) != 2 or len(cells[0]) != 1:
         raise DataError(file, number, "line", line, "one character, a tab, its tag")
     position, _, label = cells[1].partition("-")
