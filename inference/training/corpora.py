@@ -21,11 +21,11 @@ class CategorySet:
 
 CATEGORY_SETS = (
     CategorySet("zh_store_titles", "category/zh_store_titles.train.jsonl.gz", 10_000),
-    CategorySet("fashion", "category/fashion.train.jsonl.gz", 5_000),
-    CategorySet("pricerunner", "category/pricerunner.train.jsonl.gz", 3_000),
+    CategorySet("fashion", "category/fashion.train.jsonl.gz", 12_000),
+    CategorySet("pricerunner", "category/pricerunner.train.jsonl.gz", 6_000),
 )
-COLD_MOST = 8_000
-HATE_MOST = 3_500
+COLD_MOST = 16_000
+HATE_MOST = 8_000
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,9 @@ def _distinct(rows: list[data.TextRow]) -> list[data.TextRow]:
 def _cut(split: Split[data.TextRow], most: int) -> Split[data.TextRow]:
     train, dev = sample(split.train, most, lambda row: row.text), sample(split.dev, most // 3, lambda row: row.text)
     return Split(train, dev, split.dropped)
+
+
+def catalogue_rows(folder: Path) -> list[tuple[str, str]]:
+    """(name, `category|style`) of the retail demo's catalogue."""
+    rows = data.read_text_rows(folder / "catalogue/retail_demo.jsonl.gz", title="name")
+    return [(row.text, f"{row.columns.get('category', '')}|{row.columns.get('style', '')}") for row in rows]

@@ -61,9 +61,9 @@ class SpanRow:
     spans: tuple[tuple[int, int, str], ...] = ()
 
 
-def read_text_rows(file: Path) -> list[TextRow]:
-    """Titles with their category. Raises DataError, OSError."""
-    return _each(file, _text_row)
+def read_text_rows(file: Path, title: str = "title") -> list[TextRow]:
+    """Titles with their category. title: the field that holds it. Raises DataError, OSError."""
+    return _each(file, lambda record: _text_row(record, title))
 
 
 def read_safety_rows(file: Path) -> list[TextRow]:
@@ -164,8 +164,8 @@ def _each(file: Path, make: Callable[[_Record], T]) -> list[T]:
     return rows
 
 
-def _text_row(record: _Record) -> TextRow:
-    title = record.text("title")
+def _text_row(record: _Record, title_field: str) -> TextRow:
+    title = record.text(title_field)
     name = next((each for each in LABEL_FIELDS if each in record.values), "")
     group = record.text("product_cluster", "") if "product_cluster" in record.values else title
     columns = {key: value for key, value in record.values.items() if isinstance(value, str)}
