@@ -71,8 +71,8 @@ class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
     (origin_partition, origin_offset) identify the event in `user-behaviour`; offsets of one origin
     partition never decrease within a product, save for replays, which the reader drops.
 
-    action: as in the origin. event_time: ms since 1970 UTC, as in the origin. origin_partition: of
-    `user-behaviour`. origin_offset: of `user-behaviour`. origin_epoch: the configured source epoch.
+    action: as in the origin. event_time: ms since 1970 UTC, as in the origin. origin_partition:
+    partition in `user-behaviour`. origin_offset: offset there. origin_epoch: the configured source epoch.
     appended_at: the broker's append time of the origin record, ms since 1970 UTC; for freshness.
     channel: as in the origin. quantity: pieces. price: unit price in major units of `currency`.
 

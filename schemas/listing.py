@@ -20,8 +20,8 @@ REQUEST_TYPE = "enrichment.requested"
 class Revision(Struct, frozen=True, order=True):
     """Total order of a product's records: the higher wins. Compared field by field from the first.
 
-    epoch: the configured source epoch. offset: of the source snapshot in `product-created`. attempt: 0
-    for the event itself, then one more for each re-enrichment of that snapshot.
+    epoch: the configured source epoch, from 0. offset: offset of the source snapshot in
+    `product-created`. attempt: number of times that snapshot was enriched again, 0 for the event itself.
     """
 
     epoch: Count
@@ -55,8 +55,8 @@ class ProducerKind(StrEnum):
 class SourceEvent(Struct, frozen=True, kw_only=True):
     """The record that this one was made from.
 
-    id: its `ce_id`. type: its `ce_type`. source: its `ce_source`. topic: where it stood. partition: where
-    it stood. offset: where it stood. time: its `ce_time`, ms since 1970 UTC.
+    id: its `ce_id`. type: its `ce_type`. source: its `ce_source`. topic: where it stood. partition: partition
+    of that topic. offset: offset there. time: its `ce_time`, ms since 1970 UTC.
     """
 
     id: ShortText
@@ -181,9 +181,10 @@ class Language(Struct, frozen=True):
 
 
 class Times(Struct, frozen=True):
-    """When. All in ms since 1970 UTC.
+    """When it happened, came in and went out.
 
-    event: the source event's `ce_time`. received: its arrival at the worker. published: when this was sent.
+    event: the source event's `ce_time`, ms since 1970 UTC. received: its arrival at the worker, ms since
+    1970 UTC. published: when this was sent, ms since 1970 UTC.
     """
 
     event: Millis
@@ -225,6 +226,7 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The few hundred bytes of an enriched listing that joins need.
 
 <<<<<<< HEAD
+<<<<<<< HEAD
     revision: of the enriched listing. event_id: of the newest source event, so that one that upstream
     repeats is known. withdrawn: the product is gone; the record stays so that a late request cannot
     bring it back. category: node ids from the root to the chosen node. brand: as in the listing.
@@ -238,15 +240,29 @@ class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     category: node ids from the root to the chosen node. attributes: normalised `name=value`.
     price_band: `CUR:k` with k = floor(4 log10 price), four bands a decade. embedding: int8.
 >>>>>>> serving
+=======
+    revision: of the enriched listing. event_id: of the newest source event; earlier_ids: of those before
+    it, newest first, so that one that upstream repeats is known, also when another came in between.
+    withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
+    category: node ids from the root to the chosen node. brand: normalised (NFKC, case folded).
+    attributes: `name=value`, normalised likewise. price_band: `CUR:k` with k = floor(4 log10 price), four
+    bands a decade; empty without a price. language: primary subtag. launched_at: `ce_time` of the first
+    snapshot since the last withdrawal, ms since 1970 UTC. embedding: int8, absent when there is none.
+>>>>>>> serving
     """
 
     product_id: Id
     revision: Revision
 <<<<<<< HEAD
+<<<<<<< HEAD
     event_id: Text = ""
 =======
     event_id: str = ""
     earlier_ids: list[str] = []
+>>>>>>> serving
+=======
+    event_id: Text = ""
+    earlier_ids: list[Text] = []
 >>>>>>> serving
     withdrawn: bool = False
     category: list[str] = []
@@ -272,8 +288,8 @@ class EnrichmentRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kind: one of RequestKind. revision: the revision that the result will have; attempt is at least 1.
     source: the record that the snapshot came from. listing: the snapshot. requested_at: ms since 1970
-    UTC. not_before: ms since 1970 UTC; the request is not worked on earlier. tries: this one included,
-    from 1.
+    UTC. not_before: ms since 1970 UTC; the request is not worked on earlier. tries: number of tries, this one
+    included.
     """
 
     product_id: Id

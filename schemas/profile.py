@@ -71,7 +71,7 @@ class Session(Struct, frozen=True, kw_only=True):
 class EventStamp(Struct, frozen=True, array_like=True):
     """Newest event applied.
 
-    epoch: the configured source epoch. partition: of `user-behaviour`. offset: of `user-behaviour`.
+    epoch: the configured source epoch. partition: partition in `user-behaviour`. offset: offset there.
     """
 
     epoch: Count

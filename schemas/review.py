@@ -7,12 +7,8 @@ from msgspec import Struct
 from schemas.bounds import Id, Millis, ShortText, Text, Word
 from schemas.listing import Attribute, EnrichedListing, Revision
 
-<<<<<<< HEAD
-REQUESTED_TYPE = "review.requested"
-DECIDED_TYPE = "review.decided"
-=======
 REVIEW_REQUESTED_TYPE = "review.requested"
->>>>>>> serving
+REVIEW_DECIDED_TYPE = "review.decided"
 
 
 class ReviewRequest(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from schemas.listing import (
 )
 from schemas.product import ProductEventType, RawListing, Withdrawal
 from schemas.profile import PROFILE_TYPE, UserProfile
-from schemas.review import DECIDED_TYPE, REQUESTED_TYPE, ReviewDecision, ReviewRequest
+from schemas.review import REVIEW_DECIDED_TYPE, REVIEW_REQUESTED_TYPE, ReviewDecision, ReviewRequest
 
 
 class Direction(StrEnum):
@@ -94,6 +94,11 @@ def _topic(
 def _message(ce_type: str, value: type[Struct] | None, about: str) -> Message:
     name = "".join(part.capitalize() for part in ce_type.replace("-", ".").split("."))
     return Message(name=name, ce_type=ce_type, value=value, about=about)
+
+
+def _state(origin: str, about: str) -> Message:
+    """A record that only the worker that wrote it reads."""
+    return _as_it_came(origin, about)
 
 
 def _as_it_came(origin: str, about: str) -> Message:
@@ -180,6 +185,22 @@ USER_FEATURES = _topic(
     _message("user.features.erased", None, "A tombstone: the user was erased."),
     compact=True,
 )
+ITEM_FEATURES_STATE = _topic(
+    "item-features-state",
+    "product_id",
+    Direction.INTERNAL,
+    "Changelog of the features worker.",
+    _state("item.features.state", "The tiles of one item, in the worker's own binary form."),
+    compact=True,
+)
+USER_PROFILE_STATE = _topic(
+    "user-profile-state",
+    "user_id",
+    Direction.INTERNAL,
+    "Changelog of the profiles worker.",
+    _state("user.profile.state", "What is known of one user, in the worker's own binary form."),
+    compact=True,
+)
 PRODUCT_DLQ = _topic(
     "product-created.dlq",
     "product_id",
@@ -213,14 +234,14 @@ REVIEW_REQUESTED = _topic(
     "product_id",
     Direction.OUT,
     "What a person must look at.",
-    _message(REQUESTED_TYPE, ReviewRequest, "A listing held for a person."),
+    _message(REVIEW_REQUESTED_TYPE, ReviewRequest, "A listing held for a person."),
 )
 REVIEW_DECIDED = _topic(
     "review-decided",
     "product_id",
     Direction.IN,
     "What a person decided.",
-    _message(DECIDED_TYPE, ReviewDecision, "A decision on one revision."),
+    _message(REVIEW_DECIDED_TYPE, ReviewDecision, "A decision on one revision."),
 )
 
 TOPICS: tuple[Topic, ...] = (
@@ -232,6 +253,8 @@ TOPICS: tuple[Topic, ...] = (
     BEHAVIOUR_BY_PRODUCT,
     USER_PROFILE_UPDATED,
     ITEM_FEATURES,
+    ITEM_FEATURES_STATE,
+    USER_PROFILE_STATE,
     USER_FEATURES,
     PRODUCT_DLQ,
     BEHAVIOUR_DLQ,

@@ -24,6 +24,10 @@ class Faults:
         self._point = FaultPoint(point) if point else None
         self._left = int(count or 1)
 
+    def armed(self, point: FaultPoint) -> bool:
+        """Whether `point` is the configured one: what lies before it must then really have happened."""
+        return point is self._point
+
     def at(self, point: FaultPoint) -> None:
         """Called by a worker as it passes `point`."""
         if point is not self._point:

@@ -127,6 +127,8 @@ class WorkerSettings(_Section):
     http_port: int = Field(default=0, ge=0, le=65535)
     """0: a free port, written to the log and to `port_file`."""
     port_file: Path | None = None
+    state_dir: Path | None = None
+    """Where tables live on disk (RocksDB), one folder a process; unset: in memory, rebuilt from the changelog."""
     stuck_after_s: float = Field(default=120.0, gt=0)
     """Lag and no progress for this long: exit non-zero."""
     fault: str = ""

@@ -16,7 +16,7 @@ from deploy.embedded.client import cluster_answers
 from deploy.embedded.commands import run_lines
 from deploy.embedded.context import Context, child_environment
 from deploy.embedded.errors import PortTaken, Unavailable
-from deploy.embedded.ports import HOST, pick_ports
+from deploy.embedded.ports import HOST, IN_USE, pick_ports
 from deploy.embedded.process import Child
 
 TEMPLATES = Path(__file__).parents[1] / "kafka"
@@ -76,19 +76,21 @@ def start_kafka(context: Context, classpath: str, port: int) -> tuple[Child, str
 
 
 def _start_once(context: Context, layout: KafkaLayout, classpath: str, port: int) -> tuple[Child, str]:
-    broker_port, controller_port = pick_ports(["Kafka", "Kafka's controller"], [port, 0])
+    broker_port, controller_port = pick_ports(["the broker", "its controller"], [port, 0])
     _write_config(layout, broker_port, controller_port)
     _format(context, layout, classpath)
-    child = process.start(
-        "kafka", [*_java(*JVM), "-cp", classpath, "kafka.Kafka", str(layout.config)],
-        log=context.log("kafka"), mark=context.mark, env=child_environment(), detach=context.detach, cwd=layout.folder,
-    )  # fmt: skip
+    child = context.start(
+        "kafka",
+        [*_java(*JVM), "-cp", classpath, "kafka.Kafka", str(layout.config)],
+        child_environment(),
+        layout.folder,
+    )
     bootstrap = f"{HOST}:{broker_port}"
     try:
-        process.wait_ready(child, lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
+        process.wait_ready(child, [broker_port], lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
     except BaseException as error:
         process.stop(child)
-        if "Address already in use" in child.tail():
+        if IN_USE in child.excerpt():
             raise PortTaken(f"Kafka: port {broker_port} or {controller_port} was taken meanwhile") from error
         raise
     return child, bootstrap

@@ -45,17 +45,16 @@ class Noida:
 
     def start(self, context: Context, port: int) -> tuple[Child, str]:
         """Start and wait until it serves. The process and its `host:port`."""
-        (port,) = pick_ports(["the embedded broker"], [port])
+        (port,) = pick_ports(["the broker"], [port])
         data = context.run_dir / "noida"
         data.mkdir(parents=True, exist_ok=True)
         command = [str(self.program), "start", "--only", "kafka", "--kafka-port", str(port)]
-        child = process.start(
-            "noida-db", [*command, "--host", HOST, "--data-dir", str(data)],
-            log=context.log("noida-db"), mark=context.mark, env=child_environment(), detach=context.detach, cwd=data,
-        )  # fmt: skip
+        child = context.start(
+            "noida-db", [*command, "--host", HOST, "--data-dir", str(data)], child_environment(), data
+        )
         bootstrap = f"{HOST}:{port}"
         try:
-            process.wait_ready(child, lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
+            process.wait_ready(child, [port], lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
         except BaseException:
             process.stop(child)
             raise

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import psutil
 from msgspec import Struct
 
 from deploy.embedded.errors import StackError
+from deploy.embedded.excerpt import excerpt
 from deploy.embedded.identity import ProcessId, identify
 from inference.deadline import Deadline
 
@@ -27,7 +28,6 @@ POLL_S = 0.05
 STOP_GRACE_S = 15.0
 # After SIGKILL only the kernel has anything left to do.
 KILL_GRACE_S = 5.0
-TAIL_LINES = 20
 EXEC_CHILD = Path(__file__).with_name("exec_child.py")
 
 # The kernel ties a child's life to the thread that started it, so all are started by one that lives as long as
@@ -48,9 +48,9 @@ class Child(Struct, frozen=True, kw_only=True):
         """Whether it still runs."""
         return self.process.alive
 
-    def tail(self) -> str:
-        """The last lines of its log, indented."""
-        return tail(Path(self.log))
+    def excerpt(self) -> str:
+        """What of its log explains a failure, indented."""
+        return excerpt(Path(self.log))
 
 
 def start(
@@ -81,7 +81,7 @@ def _spawn(name: str, command: list[str], log: Path, mark: str, env: dict[str, s
     _started[popen.pid] = popen
     process = identify(popen.pid)
     if process is None:
-        raise StackError(f"{name} ended at once with status {popen.wait()}; {log}:\n{tail(log)}")
+        raise StackError(f"{name} ended at once with status {popen.wait()}; {log}:\n{excerpt(log)}")
     return Child(name=name, process=process, mark=mark, log=str(log))
 
 
@@ -95,15 +95,35 @@ def exit_status(child: Child) -> int | None:
     return popen.poll() if popen is not None else None
 
 
-def wait_ready(child: Child, probe: Callable[[], bool], deadline: Deadline, advice: str) -> None:
-    """Poll until `probe` says yes. Raises StackError with the log's last lines when it ends or the time is up."""
-    while not probe():
+def wait_ready(
+    child: Child, ports: Collection[int], probe: Callable[[], bool], deadline: Deadline, advice: str
+) -> None:
+    """Poll until the child itself listens on `ports` and `probe` says yes.
+
+    The probe alone would not do: whoever took a port meanwhile answers it just as well.
+    Raises StackError with what its log says when it ends or the time is up.
+    """
+    while not (listens(child, ports) and probe()):
         if not child.alive:
-            status = exit_status(child)
-            raise StackError(f"{child.name} ended at start (status {status}). {advice}\n{child.log}:\n{child.tail()}")
+            raise _failed(child, f"ended at start (status {exit_status(child)})", advice)
         if deadline.passed:
-            raise StackError(f"{child.name} was not ready in time. {advice}\n{child.log}:\n{child.tail()}")
+            raise _failed(child, "was not ready in time", advice)
         time.sleep(POLL_S)
+
+
+def listens(child: Child, ports: Collection[int]) -> bool:
+    """Whether the child, and not another process, has all these TCP ports open."""
+    if not child.alive:
+        return False
+    try:
+        found = psutil.Process(child.process.pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return {entry.laddr.port for entry in found if entry.status == psutil.CONN_LISTEN}.issuperset(ports)
+
+
+def _failed(child: Child, what: str, advice: str) -> StackError:
+    return StackError(f"{child.name} {what}. {advice}\n{child.log}:\n{child.excerpt()}")
 
 
 def stop(child: Child, grace_s: float = STOP_GRACE_S) -> bool:
@@ -149,12 +169,3 @@ def _members(child: Child) -> list[int]:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a file, indented by two; a word where there is none."""
-    try:
-        text = log.read_text(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:
-        return "  (no log)"
-    return "\n".join(f"  {line}" for line in text) or "  (empty)"

@@ -18,6 +18,7 @@ import msgspec
 from deploy.embedded import broker, triton
 from deploy.embedded.context import Context
 from deploy.embedded.errors import AlreadyUp, StackError
+from deploy.embedded.process import Child
 from deploy.embedded.progress import ConsoleReport, Report
 from deploy.embedded.state import Record, StateFile
 from deploy.embedded.status import PartStatus, part_statuses
@@ -73,6 +74,7 @@ class Stack:
         self._report = report or ConsoleReport()
         self.run_dir = settings.stack.run_dir.absolute()
         self._state = StateFile(self.run_dir)
+        self._mark: str | None = None
 
     @property
     def addresses(self) -> Addresses:
@@ -103,18 +105,23 @@ class Stack:
             with contextlib.ExitStack() as undo:
                 record = self._start(record, undo)
                 undo.pop_all()
+            self._mark = mark
         return _addresses(record)
 
     def down(self, *, keep_state: bool | None = None) -> bool:
         """End what the recorded stack started, nothing else. Whether there was one.
 
+        After `up()` of this object only that stack: another one that has since come up in the run directory stays.
         keep_state: as given to the constructor unless said here. Raises StackError when a process will not end.
         """
         with self._state.locked():
             record = self._state.read()
+            if record is not None and self._mark not in (None, record.mark):
+                return False
             if record is not None:
-                _stop(record)
+                record.stop()
                 self._state.clear()
+            self._mark = None
             if not (self._keep_state if keep_state is None else keep_state):
                 self._drop_state()
         return record is not None
@@ -138,11 +145,11 @@ class Stack:
         if record is None:
             return
         if record.own_alive:
-            raise AlreadyUp(
-                f"a stack is up in {self.run_dir}: see `shangxin stack status`, end it with `shangxin stack down`"
-            )
+            holder = f" (held by process {record.owner})" if record.owner else ""
+            see = "see `shangxin stack status`, end it with `shangxin stack down`"
+            raise AlreadyUp(f"a stack is up in {self.run_dir}{holder}: {see}")
         # All of it has died: nothing to end but what a dead server may have left of its session.
-        _stop(record)
+        record.stop()
         self._state.clear()
 
     def _start(self, record: Record, undo: contextlib.ExitStack) -> Record:
@@ -152,22 +159,27 @@ class Stack:
         source, passed_over = self._choose_broker() if BROKER in self._parts else (None, [])
         models = self._prepare_triton() if TRITON in self._parts else None
         deadline = Deadline(self._settings.stack.start_timeout_s)
-        context = Context(self.run_dir, record.mark, self._detach, self._report, deadline)
         if source is not None:
             with self._report.step(f"Starting the broker ({source.kind})"):
-                started = msgspec.structs.replace(source.start(context), passed_over=passed_over)
+                started = source.start(self._context(record, deadline))
             undo.callback(started.stop)
-            record = msgspec.structs.replace(record, broker=started)
+            record = msgspec.structs.replace(record, broker=msgspec.structs.replace(started, passed_over=passed_over))
             self._state.write(record)
             self._report.say(f"broker: {started.kind}, {started.version}, at {started.bootstrap}")
         if TRITON in self._parts:
             with self._report.step("Starting the model server"):
-                server = self._start_triton(context, models)
+                server = self._start_triton(self._context(record, deadline), models)
             undo.callback(server.stop)
             record = msgspec.structs.replace(record, triton=server)
             self._state.write(record)
             self._report.say(f"model server: Triton {server.version} ({server.kind}), gRPC at {server.grpc}")
         return record
+
+    def _context(self, record: Record, deadline: Deadline) -> Context:
+        def on_child(child: Child) -> None:
+            self._state.write(msgspec.structs.replace(record, starting=[child]))
+
+        return Context(self.run_dir, record.mark, self._detach, self._report, deadline, on_child)
 
     def _choose_broker(self) -> tuple[broker.Source, list[str]]:
         source, passed_over = broker.choose(self._settings, self._report)
@@ -190,32 +202,8 @@ class Stack:
 
     def _drop_state(self) -> None:
         for name in STATE_FOLDERS:
-            shutil.rmtree(self.run_dir / name, ignore_errors=True)
-
-
-def resolve(settings: Settings) -> Settings:
-    """The settings with the addresses of the running stack filled in where none are set.
-
-    For commands beside the stack. Raises StackError, with what to do, when an address is neither set nor up.
-    """
-    if settings.kafka.bootstrap_servers and settings.triton.url:
-        return settings
-    record = StateFile(settings.stack.run_dir.absolute()).read()
-    found = _addresses(record) if record is not None else Addresses()
-    bootstrap = settings.kafka.bootstrap_servers or found.bootstrap
-    if not bootstrap:
-        raise StackError("no broker: set KAFKA_BOOTSTRAP_SERVERS, or run `shangxin stack up`")
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": bootstrap})
-    server = settings.triton.model_copy(update={"url": settings.triton.url or found.triton_grpc})
-    return settings.model_copy(update={"kafka": kafka, "triton": server})
-
-
-def _stop(record: Record) -> None:
-    """Both, also when the first will not end."""
-    with contextlib.ExitStack() as each:
-        for part in (record.broker, record.triton):
-            if part is not None:
-                each.callback(part.stop)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.run_dir / name)
 
 
 def _addresses(record: Record) -> Addresses:

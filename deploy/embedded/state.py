@@ -9,16 +9,21 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from deploy.embedded import process
 from deploy.embedded.broker import Broker
 from deploy.embedded.cache import try_lock
 from deploy.embedded.errors import AlreadyUp, StackError
+from deploy.embedded.process import Child
 from deploy.embedded.triton import Triton
 
 STATE_FORMAT = 1
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One stack. mark: its name, carried by its processes. owner: pid of what holds it, 0 when detached."""
+    """One stack. mark: its name, carried by its processes. owner: pid of what holds it, 0 when detached.
+
+    starting: processes started and not yet part of `broker` or `triton`.
+    """
 
     format: int = STATE_FORMAT
     mark: str
@@ -26,12 +31,23 @@ class Record(Struct, frozen=True, kw_only=True):
     owner: int
     broker: Broker | None = None
     triton: Triton | None = None
+    starting: list[Child] = []
+
+    def stop(self) -> None:
+        """End all that this stack started, nothing else; one that will not end does not spare the others."""
+        with contextlib.ExitStack() as each:
+            for part in (self.broker, self.triton):
+                if part is not None:
+                    each.callback(part.stop)
+            for child in self.starting:
+                each.callback(process.stop, child)
 
     @property
     def own_alive(self) -> bool:
         """Whether any process or container that this stack started still runs."""
         broker = self.broker is not None and bool(self.broker.child or self.broker.container) and self.broker.alive
-        return broker or (self.triton is not None and self.triton.child is not None and self.triton.alive)
+        triton = self.triton is not None and self.triton.child is not None and self.triton.alive
+        return broker or triton or any(child.alive for child in self.starting)
 
 
 class StateFile:

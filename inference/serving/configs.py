@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from inference.contract import EMBEDDING_DIM, ENCODER_MODEL, LISTING_MODEL
 from inference.model.encoder import BUCKETS, TOKENS_PER_RUN
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
@@ -16,10 +18,13 @@ LISTING_INSTANCES = 2
 """One decodes while the other waits for the encoder; more would only hold memory (120 MB each)."""
 LISTING_DELAY_US = 2_000
 """A fiftieth of what a batch of 32 titles takes on two cores, so it is not felt, and bursts find mates."""
-LISTING_QUEUE = 64
-"""Requests, of up to 32 rows: 20 s of work on two cores, after which the client has given up anyway."""
+LISTING_QUEUE = 256
+"""Requests. As rows of one, two seconds of work on two cores; as batches of 32 the timeout refuses first.
+At 2 KB a row they hold 16 MB."""
 LISTING_TIMEOUT_US = 20 * SECOND_US
 """The client's own limit; a request that waited longer has nobody left who wants it."""
+MOST_INSTANCES = 4
+"""A batch of mixed listings falls into about four buckets."""
 ENCODER_BATCH = TOKENS_PER_RUN // BUCKETS[0]
 """As many rows of the shortest bucket as one run may hold."""
 ENCODER_QUEUE = 4 * LISTING_QUEUE
@@ -27,8 +32,23 @@ ENCODER_QUEUE = 4 * LISTING_QUEUE
 ENCODER_TIMEOUT_US = 15 * SECOND_US
 
 
-def encoder_config(version: str, threads: int) -> ModelConfig:
-    """`encoder`: token ids to raw outputs. One instance with all cores: its batches, not copies, fill them."""
+@dataclass(frozen=True)
+class Cores:
+    """How the encoder uses a machine. instances: processes, each with a copy of the weights (340 MB) and
+    `threads` runs at the same time. Instances overlap calls of different buckets, threads split large ones."""
+
+    instances: int
+    threads: int
+
+
+def cores_for(count: int) -> Cores:
+    """One run a core: an instance a core up to MOST_INSTANCES, beyond that more threads in each."""
+    instances = max(1, min(count, MOST_INSTANCES))
+    return Cores(instances, max(1, count // instances))
+
+
+def encoder_config(version: str, cores: Cores) -> ModelConfig:
+    """`encoder`: token ids to raw outputs."""
     hidden = EMBEDDING_DIM
     return ModelConfig(
         name=ENCODER_MODEL,
@@ -40,9 +60,9 @@ def encoder_config(version: str, threads: int) -> ModelConfig:
             Tensor("features", "TYPE_FP32", (hidden * len(FEATURE_LAYERS),)),
             Tensor("pooled", "TYPE_FP32", (hidden,)),
         ),
-        instances=1,
+        instances=cores.instances,
         queue=Queue(0, ENCODER_TIMEOUT_US, ENCODER_QUEUE),
-        parameters={VERSION_PARAMETER: version, "threads": str(threads)},
+        parameters={VERSION_PARAMETER: version, "threads": str(cores.threads)},
     )
 
 

@@ -38,7 +38,13 @@ class TaskHeads:
         self._schema = schema
         self._nodes = {language: Names.read(names, f"node.{language}") for language in ("en", "zh")}
 
-    def ask(self, row: ListingInput, composed: Composed, encoded: Encoded, language: str) -> Findings:
+    def names_to_encode(self, row: ListingInput) -> list[str]:
+        """Names that the row asks and the schema does not know."""
+        return [name for name in row.ask or () if self._schema.find(name) is None]
+
+    def ask(
+        self, row: ListingInput, composed: Composed, encoded: Encoded, language: str, names: Mapping[str, Encoded]
+    ) -> Findings:
         best = np.maximum(*(n.pooled @ encoded.pooled for n in self._nodes.values()))
         order = np.argsort(-best)[:RUNNERS_UP]
         p = np.exp((best - best.max()) / TEMPERATURE)

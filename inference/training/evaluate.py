@@ -163,14 +163,18 @@ def _safety(file: Path, predictors: Predictors) -> Evaluation:
     rows = data.read_safety_rows(file)
     known = [row for row in rows if row.label]
     _needed(known, file, "a label")
-    scores = predictors.safety(known)
-    right = [(score >= 0.5) == (row.label == "1") for score, row in zip(scores, known, strict=True)]
-    measures = _sliced("accuracy", [row.columns["topic"] for row in known], lambda at: metrics.mean_measure("", _at(right, at)))
-    f1 = metrics.f1_measure(
-        "F1 of harmful", [{1} if row.label == "1" else set() for row in known], [{1} if s >= 0.5 else set() for s in scores]
-    )
-    sure = [max(score, 1.0 - score) for score in scores]
-    return Evaluation("safety", str(file), [*measures, f1, _calibration(sure, right)], len(rows) - len(known))
+    return Evaluation("safety", str(file), safety_measures(known, predictors), len(rows) - len(known))
+
+
+def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> list[Measure]:
+    """Accuracy at one half, by topic, F1 of harmful, calibration."""
+    scores = predictors.safety(rows)
+    right = [(score >= 0.5) == (row.label == "1") for score, row in zip(scores, rows, strict=True)]
+    topics = [row.columns["topic"] for row in rows]
+    measures = _sliced("accuracy", topics, lambda at: metrics.mean_measure("", _at(right, at)))
+    gold = [{1} if row.label == "1" else set() for row in rows]
+    f1 = metrics.f1_measure("F1 of harmful", gold, [{1} if score >= 0.5 else set() for score in scores])
+    return [*measures, f1, _calibration([max(score, 1.0 - score) for score in scores], right)]
 
 
 def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from faust.types import TP
 
@@ -35,3 +35,13 @@ class BatchHandler(Protocol):
 
     async def on_revoked(self) -> None:
         """All partitions are gone. Drop every cached state: another worker may change it now."""
+
+
+@runtime_checkable
+class IdleHandler(Protocol):
+    """A handler with work of its own beside the records, such as expiry."""
+
+    async def on_idle(self) -> None:
+        """No record came for a moment. Same rules as on_batch: never at the same time as another method, cut
+        off by a revoke. What is sent here is confirmed by the next commit, or by on_idle itself, since
+        without records there may be no commit."""

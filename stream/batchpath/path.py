@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from stream.batchpath.contract import BatchHandler, Record
+from stream.batchpath.contract import BatchHandler, IdleHandler, Record
 from stream.batchpath.sends import Sends
 from stream.faults import FaultPoint, Faults
 from stream.kafka.fence import Fence
@@ -54,6 +54,12 @@ class BatchPath:
         """One partition's records."""
         await self._stage().on_batch(tp, records)
         self.progress += 1
+
+    async def idle(self) -> None:
+        """No records just now."""
+        handler = self._stage()
+        if isinstance(handler, IdleHandler):
+            await handler.on_idle()
 
     async def confirm(self) -> None:
         """Everything sent is on the broker and the local store has it; a commit may follow."""

@@ -14,6 +14,8 @@ from stream.process import Process
 OBSERVE_S = 0.25
 """How often gauges and watches look; a quarter of a heartbeat."""
 
+CLOSE_S = 3.0
+"""To leave the threads and sockets in order after a crash; the end of the process does not depend on it."""
 _RECOVERY_SCALE = 1 << 40
 """More than any changelog holds: a new assignment counts as progress whatever remains of it."""
 
@@ -71,7 +73,7 @@ async def _drain(process: Process, app: BatchApp) -> None:
 async def _close(process: Process, app: BatchApp, starting: asyncio.Future[None]) -> None:
     """Stop the services, within the drain deadline: what they cannot close the end of the process does."""
     with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(app.stop(), max(0.5, process.deadline.left))
+        await asyncio.wait_for(app.stop(), max(CLOSE_S, process.deadline.left))
     starting.cancel()
     await asyncio.wait({starting}, timeout=0.5)
 

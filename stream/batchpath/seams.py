@@ -70,6 +70,9 @@ class BatchConsumer(driver.Consumer):
         """Next offset expected from the broker."""
         self._finished: dict[TP, int] = {}
         """Offset behind the last record whose batch was handled; committed once its sends are confirmed."""
+        self._realign = False
+        """A fetch was dropped: the driver's positions are ahead of what was handled."""
+        self._gaps: dict[TP, tuple[int, int]] = {}
         self._running: asyncio.Future[None] | None = None
         self._abandoned = False
 
@@ -84,37 +87,49 @@ class BatchConsumer(driver.Consumer):
     # --- records -------------------------------------------------------------------------------
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 (Faust's signature)
-        await self._announce()
-        records, active = await super()._wait_next_records(timeout)
-        if not records or not self.flow_active or self.should_stop:
-            return records, active
+        await self._settle()
         generation = self.app.consumer_generation_id
+        records, active = await super()._wait_next_records(timeout)
+        if not records and self._current(generation) and not self.should_stop:
+            await self._run(self.path.idle())
+        if not records:
+            return records, active
         rest = {}
         for tp, found in records.items():
             if tp.topic not in self.path.topics:
                 rest[tp] = found
             elif found and self._current(generation):
-                await self._announce()
                 await self._deliver(TP(tp.topic, tp.partition), found)
+            else:
+                self._realign = True
         return rest, active
 
     def _current(self, generation: int) -> bool:
-        """Whether the assignment under which records were fetched still holds; else they are fetched again."""
-        return self.flow_active and not self.app.rebalancing and generation == self.app.consumer_generation_id
+        """Whether records fetched under this generation may be handled.
 
-    async def _announce(self) -> None:
-        """Tell the handler of a new assignment once Faust has recovered its changelogs."""
-        if self.path.announced or self.app.rebalancing or self.app.in_recovery or not self.flow_active:
+        A fetch that began before a rebalance may return after it, with records from before the seek
+        to the committed offsets. They are dropped, and every position is set again.
+        """
+        return self.path.announced and self.flow_active and generation == self.app.consumer_generation_id
+
+    async def _settle(self) -> None:
+        """Once Faust has recovered the changelogs: tell the handler, and set positions that a dropped fetch moved."""
+        if self.app.rebalancing or self.app.in_recovery or not self.flow_active or self.should_stop:
             return
-        partitions = frozenset(TP(tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self.path.topics)
-        ends = await self._check_positions(partitions)
-        await self._run(self.path.assigned(partitions, ends))
+        if not self.path.announced:
+            partitions = frozenset(
+                TP(tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self.path.topics
+            )
+            ends = await self._check_positions(partitions)
+            if not await self._run(self.path.assigned(partitions, ends)):
+                return
+        if self._realign and self._position:
+            await self.seek_wait(dict(self._position))
+        self._realign = False
 
     async def _deliver(self, tp: TP, records: Sequence[Record]) -> None:
-        if not self.path.announced:
-            return  # revoked while the assignment was being announced
-        await self._check_first(tp, records[0].offset)
-        if await self._run(self.path.handle(tp, records)):
+        records = await self._aligned(tp, records)
+        if records and await self._run(self.path.handle(tp, records)):
             self._position[tp] = self._finished[tp] = records[-1].offset + 1
             self._read_offset[tp] = records[-1].offset
 
@@ -138,14 +153,12 @@ class BatchConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Back to the committed offsets; the expected positions follow."""
         await super().perform_seek()
-        for tp in [tp for tp in self.assignment() if tp.topic in self.path.topics]:
-            key = TP(tp.topic, tp.partition)
-            self._finished.pop(key, None)
-            committed = self._committed_offset[key]
-            if committed is None:
-                self._position.pop(key, None)
-            else:
-                self._position[key] = committed
+        self._finished.clear()
+        self._position = {
+            TP(tp.topic, tp.partition): self._committed_offset[TP(tp.topic, tp.partition)] or 0
+            for tp in self.assignment()
+            if tp.topic in self.path.topics
+        }
 
     async def _check_positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """The log ends; raises SourceMoved for a committed offset that the log does not have."""
@@ -153,19 +166,31 @@ class BatchConsumer(driver.Consumer):
             return {}
         earliest, ends = await self.earliest_offsets(*partitions), await self.highwaters(*partitions)
         for tp in partitions:
-            position = self._position.get(tp)
-            if position is not None:
+            if position := self._position.get(tp, 0):
                 check_in_range(tp, position, earliest[tp], ends[tp], self.app.conf.id)
+            else:
+                self._position[tp] = earliest[tp]
         return {tp: ends[tp] for tp in partitions}
 
-    async def _check_first(self, tp: TP, offset: int) -> None:
-        """A jump back, or one over records that retention took, is a source that moved."""
-        expected = self._position.get(tp, offset)
-        if offset == expected:
-            return
-        earliest = (await self.earliest_offsets(tp))[tp]
-        if offset < expected or earliest > expected:
-            raise self._moved(tp, expected, f"the log goes on at {offset} and starts at {earliest}")
+    async def _aligned(self, tp: TP, records: Sequence[Record]) -> Sequence[Record]:
+        """The records from the expected position on; none of them when they begin behind it for no known reason.
+
+        Raises SourceMoved when the position is no longer in the log.
+        """
+        expected, first = self._position[tp], records[0].offset
+        if first == expected:
+            return records
+        earliest, end = (await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp]
+        if not earliest <= expected <= end:
+            raise self._moved(tp, expected, f"the log holds {earliest} to {end}")
+        if first < expected:
+            return [record for record in records if record.offset >= expected]
+        if self._gaps.get(tp) != (expected, first):
+            # Offsets may be missing for good (aborted transactions); a second fetch from there shows it.
+            self._gaps[tp] = (expected, first)
+            self._realign = True
+            return ()
+        return records
 
     def _moved(self, tp: TP, position: int, found: str) -> SourceMoved:
         return SourceMoved(
@@ -186,6 +211,8 @@ class BatchConsumer(driver.Consumer):
         return super()._new_offset(tp)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        if self.app.crashed or self.path.sends.failed is not None:
+            return False  # the end of the process; what is not committed is read again
         # `offsets` was read before this await: batches that finish meanwhile are committed next time.
         await self.path.confirm()
         return await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)

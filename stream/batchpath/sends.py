@@ -137,14 +137,15 @@ class Sends:
             self.on_acknowledged(oldest.topic, oldest.records)
 
     def _fail(self, topic: str, error: BaseException) -> SendFailed | Fenced:
-        if isinstance(error, Refused):
-            self.failed = Fenced(str(error.args[0]))
+        """Remember the first failure. A fresh error each time: one object raised in many tasks chains to itself."""
         if self.failed is None:
-            self.failed = SendFailed(
-                f"produce to {topic} was not acknowledged: {error!r}; nothing is committed past it"
+            self.failed = (
+                Fenced(str(error.args[0]))
+                if isinstance(error, Refused)
+                else SendFailed(f"produce to {topic} was not acknowledged: {error!r}; nothing is committed past it")
             )
-        return self.failed
+        return type(self.failed)(*self.failed.args)
 
     def _raise_if_failed(self) -> None:
         if self.failed is not None:
-            raise self.failed
+            raise type(self.failed)(*self.failed.args)

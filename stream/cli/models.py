@@ -24,7 +24,7 @@ def build(
     taxonomy_zh: Annotated[Path | None, typer.Option(help="Chinese names in Google's format.")] = None,
     schema: Annotated[Path | None, typer.Option(help="Attribute schema (JSON).")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")] = None,
-    threads: Annotated[int, typer.Option(help="Encoder's threads on the server; 0: ONNX Runtime's choice.", min=0)] = 0,
+    cores: Annotated[int, typer.Option(help="Cores for the encoder on the server; 0: as many as here.", min=0)] = 0,
 ) -> None:
     """Assemble a repository that Triton serves. Does nothing when it is there already."""
     from inference.errors import Misconfigured
@@ -33,7 +33,7 @@ def build(
     from inference.taxonomy import TaxonomyError
     from stream.cli.progress import progress
 
-    sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, threads)
+    sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores)
     try:
         with progress() as report:
             built = assemble(out, sources, report)

@@ -20,7 +20,7 @@ from stream.settings import Settings
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Listener of one consumer. `changed` while an assignment waits to be opened."""
+    """Listener of one consumer. opened: the assignment is read from; nothing may be fetched before."""
 
     def __init__(
         self,
@@ -39,13 +39,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._recorded = recorded
         self._assignment: frozenset[TopicPartition] = frozenset()
         self._token = 0
-        self.changed = False
+        self._changed = asyncio.Event()
+        self.opened = False
         self._log = structlog.get_logger()
 
     @property
     def token(self) -> int:
         """Changes with every assignment and revocation."""
         return self._token
+
+    async def wait_changed(self, timeout_s: float) -> bool:
+        """Whether an assignment waits to be opened; waits for one for at most `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def assignment(self) -> frozenset[TopicPartition]:
@@ -56,7 +66,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Drain within one deadline, commit what was finished, abandon the rest."""
         deadline = Deadline(self._settings.kafka.drain_timeout_s)
         self._token += 1
-        self.changed = False
+        self.opened = False
+        self._changed.clear()
         try:
             await self._on_revoke(deadline)
             await self.commit(deadline)
@@ -72,7 +83,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assignment = frozenset(assigned)
         if self._assignment:
             self._consumer.pause(*self._assignment)
-        self.changed = True
+        self._changed.set()
 
     def open(self, positions: dict[TopicPartition, int]) -> None:
         """Read on from `positions`; call without a wait after comparing `token`."""
@@ -81,7 +92,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.seek(tp, position)
         if positions:
             self._consumer.resume(*positions)
-        self.changed = False
+        self._changed.clear()
+        self.opened = True
 
     async def commit(self, deadline: Deadline) -> None:
         """Commit the smallest unfinished offsets, where they moved.

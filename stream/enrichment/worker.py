@@ -99,7 +99,7 @@ class Worker:
 
     async def _work(self) -> None:
         while not self._process.stopping.is_set():
-            if self._membership.changed and not await self._open():
+            if not self._membership.opened and not await self._open():
                 continue
             self._release_due()
             if not await self._lanes.wait_room(ROOM_WAIT_S):
@@ -108,6 +108,8 @@ class Worker:
             try:
                 fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._lanes.room)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+                if token != self._membership.token:
+                    continue  # of a new assignment that is not opened yet: it says where to read from
                 raise self._out_of_range(error) from error
             except KafkaError as error:
                 raise Stuck(f"the consumer cannot go on: {error!r}") from error
@@ -117,7 +119,9 @@ class Worker:
                 self._take_all(tp, records)
 
     async def _open(self) -> bool:
-        """Load the state of a new assignment and read on; False when another came meanwhile."""
+        """Load the state of a new assignment and read on; False when there is none or another came meanwhile."""
+        if not await self._membership.wait_changed(POLL_MS / 1000):
+            return False
         token, assignment = self._membership.token, self._membership.assignment
         self._process.health.not_ready(f"recovering {len(assignment)} partitions")
         partitions = {tp.partition for tp in assignment if tp.topic == self._source}
@@ -244,8 +248,9 @@ class Worker:
             await asyncio.sleep(min(WATCH_EVERY_S, limit / 4))
             self._meters.gauge("shangxin_in_flight").set(self._lanes.jobs)
             self._meters.gauge("shangxin_heartbeat_age_seconds").set(self._fence.age)
-            if self._fence.age > limit:
-                raise Stuck(f"no good heartbeat for {self._fence.age:.0f} s: the group was not joined again")
+            # A join waits for members that are silent until their sessions end; no heartbeat goes out meanwhile.
+            if self._fence.silence > limit + self._settings.kafka.session_timeout_s:
+                raise Stuck(f"no good heartbeat for {self._fence.silence:.0f} s: the group was not joined again")
             watch.observe(await self._lag(), self._offsets.finished)
 
     async def _lag(self) -> int:

@@ -35,12 +35,14 @@ class Fence:
             )
         self._clock = clock
         self._last = float("-inf")
+        self._attached = float("-inf")
 
     def attach(self, consumer: Any) -> None:
         """Listen to the heartbeats of a started aiokafka consumer, before it subscribes where possible.
 
         Works on a consumer that another owns (Faust): `consumer` is its AIOKafkaConsumer.
         """
+        self._attached = self._clock()
         coordinator = consumer._coordinator
         heartbeat, rejoin = getattr(coordinator, HEARTBEAT), getattr(coordinator, REJOIN)
 
@@ -69,6 +71,11 @@ class Fence:
     def age(self) -> float:
         """Seconds since the last good heartbeat was sent; infinite before the first."""
         return self._clock() - self._last
+
+    @property
+    def silence(self) -> float:
+        """As `age`, but counted from `attach` before the first heartbeat: how long the group has not been heard."""
+        return self._clock() - max(self._last, self._attached)
 
     def check(self) -> None:
         """Raises Fenced when the heartbeat is too old to produce safely."""

@@ -27,12 +27,35 @@ HEADERS_KEPT = 12
 class RawRecord(Protocol):
     """A record as the broker gave it (aiokafka's ConsumerRecord is one)."""
 
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[Header]
+    @property
+    def topic(self) -> str:
+        """Where it stands."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """Where it stands."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Where it stands."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """As it came."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """As it came."""
+        ...
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """As they came."""
+        ...
 
 
 class DeadLetters:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import tritonclient.grpc.aio as grpc_aio
 
+from deploy.embedded.ports import pick_ports
+from deploy.embedded.stack import Addresses
 from inference.client.triton import TritonTransport
 from inference.contract import LISTING_MODEL
 from inference.errors import Misconfigured, Overloaded, TimedOut, Unavailable
 from tests.client_contract import BUDGET_S, TransportContract, row
-from tests.triton.double import SLOW_S
+from tests.triton.double import SLOW_S, write_repository
 
 pytestmark = pytest.mark.triton
+
+
+@pytest.fixture(scope="session")
+def double_url(triton_server: Callable[[Path], Addresses], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """gRPC address of a server with the double."""
+    return triton_server(write_repository(tmp_path_factory.mktemp("double"))).triton_grpc
 
 
 @pytest.fixture
@@ -70,8 +79,8 @@ async def test_a_version_that_is_not_loaded_is_waited_for(double_url: str) -> No
     await transport.close()
 
 
-async def test_nobody_listening_is_unavailable(free_port: int) -> None:
-    transport = TritonTransport(f"127.0.0.1:{free_port}")
+async def test_nobody_listening_is_unavailable() -> None:
+    transport = TritonTransport(f"127.0.0.1:{pick_ports(['nobody'], [0])[0]}")
     assert not await transport.ready()
     with pytest.raises(Unavailable):
         await transport.version()

@@ -32,8 +32,8 @@ def small_sources(folder: Path, weights: Path | None = None) -> Sources:
     taxonomy, schema = folder / "taxonomy.tsv", folder / "attributes.json"
     taxonomy.write_text(TAXONOMY)
     schema.write_bytes(msgspec.json.encode(SCHEMA))
-    found = Sources(taxonomy=taxonomy, schema=schema, threads=1)
-    return found if weights is None else Sources(taxonomy=taxonomy, schema=schema, weights=weights, threads=1)
+    found = Sources(taxonomy=taxonomy, schema=schema, cores=2)
+    return found if weights is None else Sources(taxonomy=taxonomy, schema=schema, weights=weights, cores=2)
 
 
 def build_small(folder: Path, out: Path | None = None, weights: Path | None = None) -> Built:

@@ -12,8 +12,10 @@ import pytest
 
 from inference.contract import EMBEDDING_DIM, ListingFault, ListingInput, ListingResult, Span
 from inference.model.encoder import ONNX_FILE, OnnxSession
+from inference.model.names import NameCache
 from inference.serving.engine import Answers, ListingEngine, LocalEngine
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING
+from tests.unit.encoder_fixture import real_encoder
 from tests.unit.models_fixture import build_small
 
 WORDS = [
@@ -88,7 +90,7 @@ def test_numbers_that_are_not_finite_are_a_fault_of_their_row(models: Path) -> N
     engine = ListingEngine(models / LISTING / ARTEFACTS)
     session = OnnxSession(models / ENCODER / ONNX_FILE, 1)
     work = engine.prepare([ListingInput(title="red dress"), ListingInput(title="blue dress")])
-    (raw,) = [session.run(batch) for batch in work.batches]
+    (raw,) = session.run_all(work.batches)
     broken = raw.features.copy()
     broken[0, 3] = np.nan
     first, second = engine.finish(work, [replace(raw, features=broken)])
@@ -147,6 +149,27 @@ def test_long_descriptions_are_cut_and_say_so(engine: LocalEngine) -> None:
 def test_answers_survive_the_wire(engine: LocalEngine) -> None:
     for result in results(engine.answer(random_listings(20, seed=3))):
         assert msgspec.json.decode(msgspec.json.encode(result), type=ListingResult) == result
+
+
+def test_names_asked_beyond_the_schema_change_nothing_for_the_others(engine: LocalEngine) -> None:
+    plain = ListingInput(title="red cotton dress")
+    asking = ListingInput(title="red cotton dress", ask=["Fabric weight", "颜色", "Neckline"])
+    bad = ListingInput(title="red cotton dress", ask=["\udfff"])
+    (first, _), (second, _), (third, _) = engine.answer([plain, asking, bad])
+    assert isinstance(second, ListingResult)
+    assert first == engine.answer([plain])[0][0]
+    assert second == engine.answer([asking])[0][0]
+    assert isinstance(third, ListingFault)
+    assert "ask[0]" in third.message
+
+
+def test_the_cache_of_names_is_bounded_and_keeps_what_is_used() -> None:
+    (some,) = real_encoder().encode(["name"])
+    cache = NameCache(kept=2)
+    cache.add({"a": some, "b": some})
+    assert set(cache.known(["a", "c"])) == {"a"}
+    cache.add({"c": some})
+    assert set(cache.known(["a", "b", "c"])) == {"a", "c"}
 
 
 def test_no_rows_no_answers(engine: LocalEngine) -> None:

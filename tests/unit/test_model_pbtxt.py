@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.serving.configs import encoder_config, listing_config
+from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.pbtxt import ModelConfig, PbtxtError, Queue, Tensor, from_pbtxt, to_pbtxt
 
 names = st.text(alphabet="abcdefghij_", min_size=1, max_size=12)
@@ -30,7 +30,7 @@ def test_round_trip_of_any_configuration(config: ModelConfig) -> None:
     assert from_pbtxt(to_pbtxt(config)) == config
 
 
-@pytest.mark.parametrize("config", [listing_config("v0-abc"), encoder_config("v0-abc", 2)])
+@pytest.mark.parametrize("config", [listing_config("v0-abc"), encoder_config("v0-abc", Cores(2, 1))])
 def test_round_trip_of_what_is_served(config: ModelConfig) -> None:
     assert from_pbtxt(to_pbtxt(config)) == config
     assert config.parameters["shangxin_version"] == "v0-abc"
@@ -46,3 +46,8 @@ def test_a_cut_file_is_refused(cut: float) -> None:
     text = to_pbtxt(listing_config("v0-abc"))
     with pytest.raises(PbtxtError):
         from_pbtxt(text[: int(len(text) * cut)])
+
+
+@pytest.mark.parametrize(("count", "instances", "threads"), [(1, 1, 1), (2, 2, 1), (4, 4, 1), (16, 4, 4), (7, 4, 1)])
+def test_one_run_a_core(count: int, instances: int, threads: int) -> None:
+    assert cores_for(count) == Cores(instances, threads)

@@ -16,18 +16,20 @@ import triton_python_backend_utils as pb_utils
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from inference.model.encoder import BUCKETS, ONNX_FILE, Batch, OnnxSession  # noqa: E402
+from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENS_PER_RUN, Batch, OnnxSession, Raw  # noqa: E402
+from inference.serving.manifest import check_file, load_manifest  # noqa: E402
 
 INPUTS = ("input_ids", "attention_mask")
 
 
 class TritonPythonModel:
-    """One instance, one session. The parameter `threads` is ONNX Runtime's; 0 leaves it to itself."""
+    """One instance, one session. The parameter `threads` is how many runs it does at the same time."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load, and run each bucket once, so that no listing pays for the first call."""
+        """Compare with the manifest, load, and run each bucket once, so that no listing pays for the first call."""
+        check_file(HERE / ONNX_FILE, load_manifest(HERE).encoder)
         parameters = json.loads(args["model_config"]).get("parameters", {})
-        threads = int(parameters.get("threads", {}).get("string_value", "0"))
+        threads = int(parameters.get("threads", {}).get("string_value", "1"))
         self._session = OnnxSession(HERE / ONNX_FILE, threads)
         for bucket in BUCKETS:
             ones = np.ones((1, bucket), np.int64)
@@ -46,10 +48,20 @@ class TritonPythonModel:
 
     def _run(self, feeds: list[tuple[Any, Any]], members: list[int]) -> dict[int, Any]:
         ids, mask = (np.concatenate(parts) for parts in zip(*feeds, strict=True))
-        raw = self._session.run(Batch(list(range(len(ids))), ids, mask))
+        raw = self._bounded(ids, mask)
         cuts = np.cumsum([len(part) for part, _ in feeds])[:-1]
         pieces = zip(*(np.split(each, cuts) for each in (raw.states, raw.features, raw.pooled)), strict=True)
         return {at: _response(*piece) for at, piece in zip(members, pieces, strict=True)}
+
+    def _bounded(self, ids: Any, mask: Any) -> Raw:
+        """Run at most TOKENS_PER_RUN tokens at once: attention over all that may queue would take gigabytes."""
+        most = max(1, TOKENS_PER_RUN // ids.shape[1])
+        starts = range(0, len(ids), most)
+        raws = self._session.run_all([Batch([], ids[at : at + most], mask[at : at + most]) for at in starts])
+        if len(raws) == 1:
+            return raws[0]
+        parts = zip(*((raw.states, raw.features, raw.pooled) for raw in raws), strict=True)
+        return Raw(*(np.concatenate(each) for each in parts))
 
 
 def _feed(request: Any) -> tuple[Any, Any]:

@@ -46,7 +46,7 @@ class TritonPythonModel:
         try:
             raws = await asyncio.gather(*(_encode(batch) for batch in work.batches))
         except EncoderFailed as error:
-            failed = pb_utils.TritonError(str(error))
+            failed = pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
             return [pb_utils.InferenceResponse(error=failed) for _ in requests]
         results, embeddings = encode_answers(self._engine.finish(work, raws))
         cuts = [0, *accumulate(len(each) for each in rows)]
