@@ -113,7 +113,9 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
         for name, values in each.items()
         for value in values
     ]
-    return Evaluation("attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])])
+    return Evaluation(
+        "attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])]
+    )
 
 
 def _spans(file: Path, predictors: Predictors) -> Evaluation:
@@ -132,12 +134,15 @@ def _spans(file: Path, predictors: Predictors) -> Evaluation:
 
 def _keywords(file: Path, predictors: Predictors) -> Evaluation:
     rows = keyword_rows(file)
-    gold = [gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows]
+    gold = [
+        gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows
+    ]
     kept = [at for at, words in enumerate(gold) if words]
     _needed(kept, file, "a listing with gold words")
     found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row in _at(rows, kept)])
     shares = [
-        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at]) for at, each in zip(kept, found, strict=True)
+        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at])
+        for at, each in zip(kept, found, strict=True)
     ]
     sources = [rows[at].source for at in kept]
     measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
@@ -180,7 +185,8 @@ def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> lis
 def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:
     everything = msgspec.structs.replace(score(list(range(len(keys)))), name=name)
     parts = [
-        msgspec.structs.replace(score(at), name=f"{name} [{key or 'none'}]") for key, at in sorted(metrics.slices(keys).items())
+        msgspec.structs.replace(score(at), name=f"{name} [{key or 'none'}]")
+        for key, at in sorted(metrics.slices(keys).items())
     ]
     return [everything, *parts]
 

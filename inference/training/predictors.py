@@ -121,7 +121,10 @@ class Predictors:
         for row, encoded in zip(rows, self.encode("sentences", [row.text for row in rows], states=True), strict=True):
             units = make_units(row.text, encoded)
             answers.append(
-                [(int(units.starts[e.first]), int(units.ends[e.last]), label, e.score) for label, e in self.span_head.find(units)]
+                [
+                    (int(units.starts[e.first]), int(units.ends[e.last]), label, e.score)
+                    for label, e in self.span_head.find(units)
+                ]
             )
         return answers
 
@@ -161,4 +164,3 @@ def _values(name: str, text: str, units: Units, found: Sequence[Found]) -> list[
         value = text[int(units.starts[each.first]) : int(units.ends[each.last])]
         values.setdefault(value.casefold(), Value(name, value, each.score))
     return list(values.values())
-
