@@ -155,8 +155,12 @@ class LocalEngine:
     def open(cls, models: Path, threads: int = 0) -> LocalEngine:
         """From a repository that `shangxin models build` made. threads: runs at the same time; 0: one a core.
 
-        Raises ManifestError when it is not there or was changed.
+        Limits this process's BLAS to one thread: the heads are many small products, and a pool of threads took
+        ten times the CPU of one. Raises ManifestError when the repository is not there or was changed.
         """
+        from threadpoolctl import threadpool_limits  # not at the server, where the environment limits it
+
+        threadpool_limits(1, user_api="blas")
         engine = ListingEngine(models / LISTING / ARTEFACTS)
         encoder = models / ENCODER / ONNX_FILE
         check_file(encoder, engine.manifest.encoder)
