@@ -135,6 +135,7 @@ class KeywordHead:
     """arrays: weights [SIGNS], bias [1]. meta: `least`, the least probability of a keyword."""
 
     def __init__(self, file: HeadFile) -> None:
+        jieba.initialize()  # a second of reading its dictionary: here, and not in the first listing
         self._weights, self._bias = file.arrays["weights"], float(file.arrays["bias"][0])
         self._least = float(file.meta["least"])
 
