@@ -42,7 +42,9 @@ class AttributeHead:
 
     def find(self, units: Units, names: Floats) -> list[list[Found]]:
         """Accepted values of each name, the likeliest first."""
-        return [accept(each, self.first, self.more) for each in self.tagger.find(units, names, min(self.first, self.more))]
+        return [
+            accept(each, self.first, self.more) for each in self.tagger.find(units, names, min(self.first, self.more))
+        ]
 
 
 def accept(found: Sequence[Found], first: float, more: float) -> list[Found]:

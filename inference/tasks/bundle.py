@@ -105,13 +105,13 @@ class TaskBundle:
         scores = softmax(self._category.matcher.scores(encoded, self._nodes))
         best = np.argsort(-scores, kind="stable")[:NODES].tolist()
         return [
-            NodeScore(self._ids[at], self._taxonomy.path(self._ids[at], language), round(float(scores[at]), SCORE_DIGITS))
+            NodeScore(
+                self._ids[at], self._taxonomy.path(self._ids[at], language), round(float(scores[at]), SCORE_DIGITS)
+            )
             for at in best
         ]
 
-    def _asked(
-        self, row: ListingInput, node: str, language: str, extra: Mapping[str, Encoded]
-    ) -> dict[str, Floats]:
+    def _asked(self, row: ListingInput, node: str, language: str, extra: Mapping[str, Encoded]) -> dict[str, Floats]:
         names = row.ask if row.ask is not None else self._schema.names_for(node, language)
         found: dict[str, Floats] = {}
         for name in dict.fromkeys(names):
@@ -168,5 +168,3 @@ class _Placer:
 
 def _stack(vectors: Mapping[str, Floats]) -> Floats:
     return np.stack(list(vectors.values())) if vectors else np.zeros((0, 1), np.float32)
-
-

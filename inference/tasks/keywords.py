@@ -22,11 +22,12 @@ LONGEST_PHRASE = 3
 SIGNS = 8
 DEEPEST = 120
 """Units from the start of the text in which phrases are looked for; what names a product stands early."""
-STOP_WORDS = frozenset(
+_ENGLISH = (
     "a an and are as at be by for from has in into is it its new no not of off on or our per so than that the their "
-    "this to up use used uses with you your all any can will more most other out over set free hot sale 2018 2019 "
-    "的 了 和 与 及 或 在 是 有 为 把 被 也 就 都 而 但 等 个 款 新 这 那 一 包邮 新款 正品 特价 促销".split()
+    "this to up use used uses with you your all any can will more most other out over set free hot sale 2018 2019"
 )
+_CHINESE = "的 了 和 与 及 或 在 是 有 为 把 被 也 就 都 而 但 等 个 款 新 这 那 一 包邮 新款 正品 特价 促销"
+STOP_WORDS = frozenset(_ENGLISH.split()) | frozenset(_CHINESE.split())
 
 jieba.setLogLevel(logging.WARNING)
 

@@ -58,9 +58,7 @@ def _states(places: NDArray[np.int64], encoded: Encoded) -> tuple[NDArray[np.flo
     return (weight @ states).astype(np.float32), edges.astype(np.float32)
 
 
-def _shapes(
-    text: str, places: NDArray[np.int64], words: list[str], edges: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _shapes(text: str, places: NDArray[np.int64], words: list[str], edges: NDArray[np.float32]) -> NDArray[np.float32]:
     shapes = np.zeros((len(words), SHAPES), np.float32)
     line = text.find("\n")
     for at, ((start, _), word) in enumerate(zip(places.tolist(), words, strict=True)):

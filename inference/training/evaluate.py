@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from inference.errors import Rejected
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import data, metrics
 from inference.training.fit_keywords import gold_words
@@ -33,7 +34,7 @@ Scorer = Callable[[list[int]], Measure]
 def evaluate(
     task: str, file: Path, labels: Path | None, predictors: Predictors, taxonomy: Taxonomy, maps: LabelMap
 ) -> Evaluation:
-    """Raises DataError for a bad file, ValueError for rows that hold nothing to measure on."""
+    """Raises DataError for a bad file, Rejected for rows that hold nothing to measure on."""
     if task == "attributes":
         return _attributes(file, predictors)
     if task == "spans":
@@ -87,11 +88,11 @@ def node_measures(
 
 
 def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
-    """The map that knows most of the rows' labels. Raises ValueError when none knows any."""
+    """The map that knows most of the rows' labels. Raises Rejected when none knows any."""
     labels = {row.label for row in rows}
     best = max(maps.maps, key=lambda source: len(labels & set(maps.maps[source])))
     if not labels & set(maps.maps[best]):
-        raise ValueError(f"no label map knows these labels ({sorted(labels)[:5]}): give a --labels file")
+        raise Rejected(f"no label map knows these labels ({sorted(labels)[:5]}): give a --labels file")
     return best
 
 
@@ -113,7 +114,9 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
         for name, values in each.items()
         for value in values
     ]
-    return Evaluation("attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])])
+    return Evaluation(
+        "attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])]
+    )
 
 
 def _spans(file: Path, predictors: Predictors) -> Evaluation:
@@ -132,12 +135,15 @@ def _spans(file: Path, predictors: Predictors) -> Evaluation:
 
 def _keywords(file: Path, predictors: Predictors) -> Evaluation:
     rows = keyword_rows(file)
-    gold = [gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows]
+    gold = [
+        gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows
+    ]
     kept = [at for at, words in enumerate(gold) if words]
     _needed(kept, file, "a listing with gold words")
     found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row in _at(rows, kept)])
     shares = [
-        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at]) for at, each in zip(kept, found, strict=True)
+        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at])
+        for at, each in zip(kept, found, strict=True)
     ]
     sources = [rows[at].source for at in kept]
     measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
@@ -180,7 +186,8 @@ def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> lis
 def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:
     everything = msgspec.structs.replace(score(list(range(len(keys)))), name=name)
     parts = [
-        msgspec.structs.replace(score(at), name=f"{name} [{key or 'none'}]") for key, at in sorted(metrics.slices(keys).items())
+        msgspec.structs.replace(score(at), name=f"{name} [{key or 'none'}]")
+        for key, at in sorted(metrics.slices(keys).items())
     ]
     return [everything, *parts]
 
@@ -196,4 +203,4 @@ def _at(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
 
 def _needed(rows: Sequence[object], file: Path, what: str) -> None:
     if not rows:
-        raise ValueError(f"{file}: at least one row with {what}")
+        raise Rejected(f"{file}: at least one row with {what}")

@@ -34,8 +34,19 @@ COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 SAFETY_COST = 3.0
 HARMLESS_TITLES = 3_000
 """Product titles taken as harmless: without them a head fitted on posts alone calls one title in ten harmful."""
-SOURCES = {"zh_store_titles": "zh_store_titles.category", "fashion": "fashion.articleType", "pricerunner": "pricerunner.category"}
-SOURCE_WEIGHTS = {"zh_store_titles": 1.0, "fashion": 0.7, "pricerunner": 0.4, "retail_demo": 1.0, "attributes": 1.0, "names": 1.0}
+SOURCES = {
+    "zh_store_titles": "zh_store_titles.category",
+    "fashion": "fashion.articleType",
+    "pricerunner": "pricerunner.category",
+}
+SOURCE_WEIGHTS = {
+    "zh_store_titles": 1.0,
+    "fashion": 0.7,
+    "pricerunner": 0.4,
+    "retail_demo": 1.0,
+    "attributes": 1.0,
+    "names": 1.0,
+}
 """Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
 THREADS = 1
 """Sums in torch depend on the number of threads; one thread gives the same weights on every run."""
@@ -70,7 +81,9 @@ class Fitter:
     def _encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
         return self.cache.encode(texts, states, lambda done, total: self.report(step, done, total))
 
-    def _save(self, task: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], dev: list[Measure]) -> list[Measure]:
+    def _save(
+        self, task: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], dev: list[Measure]
+    ) -> list[Measure]:
         save_head(self.out, task, arrays, {**meta, "dev": msgspec.to_builtins(dev)})
         return dev
 
@@ -105,7 +118,9 @@ class Fitter:
         self.report(f"fit {name}", 1, 1)
         return labels, arrays
 
-    def _heated(self, arrays: dict[str, NDArray[Any]], labels: list[str], dev: list[TextRow]) -> dict[str, NDArray[Any]]:
+    def _heated(
+        self, arrays: dict[str, NDArray[Any]], labels: list[str], dev: list[TextRow]
+    ) -> dict[str, NDArray[Any]]:
         from inference.tasks.linear import Linear
 
         model = Linear(labels, as_stored(arrays))
@@ -124,7 +139,10 @@ class Fitter:
         listings = self._name_listings(names["node.en"].texts, names["node.zh"].texts)
         for name, each in rows.items():
             listings += self._listings(name, [(row.text, self._allowed(SOURCES[name], row.label, at)) for row in each])
-        retail = [(text, self._allowed("retail_demo.category|style", key, at)) for text, key in corpora.catalogue_rows(self.data)]
+        retail = [
+            (text, self._allowed("retail_demo.category|style", key, at))
+            for text, key in corpora.catalogue_rows(self.data)
+        ]
         titles = corpora.attribute_split(self.data).train
         found = [(row.title, self._allowed("attributes.category", row.category, at)) for row in titles]
         listings += self._listings("retail_demo", retail) + self._listings("attributes", found)
@@ -202,13 +220,18 @@ class Fitter:
     def _keyword_rows(self, rows: list[AttributeRow]) -> list[tuple[str, KeywordRow]]:
         bare = [AttributeRow(row.title, row.description, (), {}) for row in rows]
         seen = self._predictors().seen(bare)
-        golds = [gold_words(text, [v for vs in row.values.values() for v in vs]) for row, (text, _, _) in zip(rows, seen, strict=True)]
+        golds = [
+            gold_words(text, [v for vs in row.values.values() for v in vs])
+            for row, (text, _, _) in zip(rows, seen, strict=True)
+        ]
         return [(row.source, KeywordRow(*each, gold)) for row, each, gold in zip(rows, seen, golds, strict=True)]
 
     def _safety(self) -> list[Measure]:
         sets = corpora.safety_sets(self.data)
-        titles = [row.title for row in corpora.attribute_split(self.data).train][:HARMLESS_TITLES // 2]
-        titles += [row.text for row in corpora.category_split(self.data, corpora.CATEGORY_SETS[0]).train][:HARMLESS_TITLES // 2]
+        titles = [row.title for row in corpora.attribute_split(self.data).train][: HARMLESS_TITLES // 2]
+        titles += [row.text for row in corpora.category_split(self.data, corpora.CATEGORY_SETS[0]).train][
+            : HARMLESS_TITLES // 2
+        ]
         rows = [(row.text, int(row.label)) for each in sets for row in each.split.train if row.label]
         rows += [(title, 0) for title in titles]
         features = features_of(self._encode("safety", [text for text, _ in rows]))

@@ -56,7 +56,10 @@ def fit_keywords(rows: Sequence[KeywordRow]) -> Fitted:
 
 def recall(head: KeywordHead, row: KeywordRow) -> float:
     """Share of the gold words among the MOST keywords."""
-    found = {text_of(row.text, row.units, each.first, each.last).casefold() for each in head.rank(row.text, row.units, row.heads)}
+    found = {
+        text_of(row.text, row.units, each.first, each.last).casefold()
+        for each in head.rank(row.text, row.units, row.heads)
+    }
     return len(found & row.gold) / len(row.gold)
 
 

@@ -54,7 +54,10 @@ def fit_spans(train: list[tuple[SpanRow, Encoded]], dev: list[tuple[SpanRow, Enc
 
 
 def fit_attributes(
-    train: list[tuple[AttributeRow, Encoded]], dev: list[tuple[AttributeRow, Encoded]], names: dict[str, Encoded], told: Told
+    train: list[tuple[AttributeRow, Encoded]],
+    dev: list[tuple[AttributeRow, Encoded]],
+    names: dict[str, Encoded],
+    told: Told,
 ) -> Fitted:
     """Arrays and meta of the attributes head. names: each name that a row asks for, encoded."""
     known = sorted({name for row, _ in train for name in row.ask})

@@ -129,7 +129,9 @@ def _batches(examples: Sequence[Example]) -> list[list[int]]:
     return batches
 
 
-def _loss(net: TaggerNet, batch: list[Example], names: Tensor, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> Tensor:
+def _loss(
+    net: TaggerNet, batch: list[Example], names: Tensor, mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> Tensor:
     units = max(len(each.units) for each in batch)
     most = max(len(each.names) for each in batch)
     states = np.zeros((len(batch), units, STATE), np.float32)

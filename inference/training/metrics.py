@@ -55,7 +55,9 @@ def calibration_error(scores: Sequence[float], right: Sequence[bool]) -> float:
     if not len(held):
         return 0.0
     bins = np.minimum((held * BINS).astype(int), BINS - 1)
-    gaps = [abs(float(hit[bins == b].mean() - held[bins == b].mean())) * int((bins == b).sum()) for b in set(bins.tolist())]
+    gaps = [
+        abs(float(hit[bins == b].mean() - held[bins == b].mean())) * int((bins == b).sum()) for b in set(bins.tolist())
+    ]
     return float(sum(gaps) / len(held))
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from inference.model.encoder import Encoded
-from inference.model.names import Names, encode_names
+from inference.model.names import Names, names_of
 from inference.model.text import compose
 from inference.tasks.attributes import AttributeHead
 from inference.tasks.category import CategoryHead, LabelChooser, node_side
@@ -76,7 +76,7 @@ class Predictors:
         ids = [node.id for node in nodes]
         texts = {language: [node.name(language) for node in nodes] for language in ("en", "zh")}
         return {
-            f"node.{language}": encode_names(lambda each: self.encode("names", each), ids, names)
+            f"node.{language}": names_of(ids, names, dict(zip(names, self.encode("names", names), strict=True)))
             for language, names in texts.items()
         }
 
@@ -121,7 +121,10 @@ class Predictors:
         for row, encoded in zip(rows, self.encode("sentences", [row.text for row in rows], states=True), strict=True):
             units = make_units(row.text, encoded)
             answers.append(
-                [(int(units.starts[e.first]), int(units.ends[e.last]), label, e.score) for label, e in self.span_head.find(units)]
+                [
+                    (int(units.starts[e.first]), int(units.ends[e.last]), label, e.score)
+                    for label, e in self.span_head.find(units)
+                ]
             )
         return answers
 
@@ -161,4 +164,3 @@ def _values(name: str, text: str, units: Units, found: Sequence[Found]) -> list[
         value = text[int(units.starts[each.first]) : int(units.ends[each.last])]
         values.setdefault(value.casefold(), Value(name, value, each.score))
     return list(values.values())
-
