@@ -26,7 +26,7 @@ from schemas.listing import EnrichmentRequest, RequestKind, Revision, SourceEven
 from schemas.product import RawListing, Withdrawal
 from schemas.vector import pack_float32, pack_int8, unpack
 from stream.enrichment.assemble import degraded_from, enriched_from, model_input
-from stream.enrichment.facts import facts_of, gone_facts, price_band
+from stream.enrichment.facts import facts_of, gone_facts
 from stream.enrichment.file import enrich_file
 from stream.enrichment.held import Held
 from stream.enrichment.intake import Intake, WrongPartition, read_request
@@ -38,6 +38,7 @@ from stream.enrichment.vectors import float32_vector, int8_vector
 from stream.enrichment.verdict import EARLIER_IDS, Known, Verdict, event_key, judge, known_after, known_from
 from stream.enrichment.work import Work
 from stream.kafka.publish import partition_of
+from stream.prices import price_band
 from stream.settings import EnrichmentSettings, Settings
 from tests.fake_model import FakeTransport, embedding_of, result_of
 from tests.unit.test_kafka_parts import Raw
