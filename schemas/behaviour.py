@@ -38,9 +38,15 @@ class Action(StrEnum):
 class BehaviourEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One action. The event id is the header `ce_id`.
 
-    event_time: ms since 1970 UTC, not before 2000 and at most a day ahead of the reader's clock.
-    price: unit price in major units of `currency`. quantity: pieces. Absent and null both mean
-    not known here, for no action gives null a meaning of its own.
+    action: one of Action; another word sets the record aside. event_time: ms since 1970 UTC, not before
+    2000 and at most a day ahead of the reader's clock. product_id: the product acted on. query: what
+    was searched for. channel: where (web, app, mini-program, store). session_id: upstream's session.
+    price: unit price in major units of `currency`, which it needs. currency: ISO 4217. quantity: pieces.
+    language: BCP 47 tag of the user's surface, any. position: place in the list shown, from 0.
+    linked_user_id: for identity_link, the other id of the same person. consent: for consent, purpose to
+    given or withdrawn.
+
+    Absent and null both mean not known here, for no action gives null a meaning of its own.
     """
 
     user_id: Id
@@ -64,7 +70,13 @@ class BehaviourByProduct(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     (origin_partition, origin_offset) identify the event in `user-behaviour`; offsets of one origin
     partition never decrease within a product, save for replays, which the reader drops.
-    appended_at: the broker's append time of the origin record, ms; for freshness.
+
+    action: as in the origin. event_time: ms since 1970 UTC, as in the origin. origin_partition:
+    partition in `user-behaviour`. origin_offset: offset there. origin_epoch: the configured source epoch.
+    appended_at: the broker's append time of the origin record, ms since 1970 UTC; for freshness.
+    channel: as in the origin. quantity: pieces. price: unit price in major units of `currency`.
+
+    Absent and null both mean that the origin did not say.
     """
 
     product_id: Id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from schemas.bounds import Count, Id, Millis
+from schemas.bounds import Count, Duration, Id, Millis
 from schemas.profile import LastItem
 
 ITEM_FEATURES_TYPE = "item.features.updated"
@@ -12,7 +12,10 @@ USER_FEATURES_TYPE = "user.features.updated"
 
 
 class ItemWindow(Struct, frozen=True, kw_only=True):
-    """Counts of one window ending at the record's `as_of`; views and carts in events, purchases in pieces."""
+    """Counts of one window ending at the record's `as_of`.
+
+    views: events. carts: events. purchases: pieces.
+    """
 
     views: Count = 0
     carts: Count = 0
@@ -20,12 +23,14 @@ class ItemWindow(Struct, frozen=True, kw_only=True):
 
 
 class ItemFeatures(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An item's windows. Keys of `windows` are `1h` and `24h`.
+    """An item's windows.
 
-    newest: event time of the newest event applied. as_of: watermark; events before it are complete,
-    windows end there. valid_until: event time at which a count next falls; the record is published
-    again then, so a reader whose watermark is past it knows that the record is on its way.
-    freshness_ms: publication minus the broker's append time of the newest event applied.
+    newest: event time of the newest event applied, ms since 1970 UTC. as_of: watermark, ms since 1970
+    UTC; events before it are complete, windows end there. valid_until: event time, ms since 1970 UTC, at
+    which a count next falls; the record is published again then, so a reader whose watermark is past it
+    knows that the record is on its way. published: wall clock, ms since 1970 UTC. windows: `1h` and
+    `24h` to counts. totals: counts since the item's first event. freshness_ms: publication minus the
+    broker's append time of the newest event applied, ms.
     """
 
     product_id: Id
@@ -35,18 +40,28 @@ class ItemFeatures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     published: Millis
     windows: dict[str, ItemWindow]
     totals: ItemWindow
-    freshness_ms: Count = 0
+    freshness_ms: Duration = 0
 
 
 class UserWindow(Struct, frozen=True, kw_only=True):
-    """A user's counts in one window: by action, and by top-level taxonomy node id."""
+    """A user's counts in one window.
 
-    actions: dict[str, int] = {}
-    categories: dict[str, int] = {}
+    actions: action to events. categories: top-level taxonomy node id to events.
+    """
+
+    actions: dict[str, Count] = {}
+    categories: dict[str, Count] = {}
 
 
 class UserFeatures(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A user's windows (`1h`, `24h`), session length and last items; times as in ItemFeatures."""
+    """A user's windows, session length and last items.
+
+    newest: event time of the newest event applied, ms since 1970 UTC. as_of: watermark, ms since 1970
+    UTC; events before it are complete, windows end there. valid_until: event time, ms since 1970 UTC, at
+    which a count next falls. published: wall clock, ms since 1970 UTC. windows: `1h` and `24h` to counts.
+    session_ms: length of the current session, ms. session_events: events in it. last_items: newest
+    first. freshness_ms: publication minus the broker's append time of the newest event applied, ms.
+    """
 
     user_id: Id
     newest: Millis
@@ -54,7 +69,7 @@ class UserFeatures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     valid_until: Millis
     published: Millis
     windows: dict[str, UserWindow]
-    session_ms: Count = 0
+    session_ms: Duration = 0
     session_events: Count = 0
     last_items: list[LastItem] = []
-    freshness_ms: Count = 0
+    freshness_ms: Duration = 0

@@ -26,7 +26,11 @@ from schemas.bounds import (
 LANGUAGES = ("zh", "en")
 """Primary subtags the models were fitted on; another language is refused rather than guessed at."""
 
-ImageUrl = Annotated[str, Meta(max_length=URL_MAX, pattern=r"^https?://[^\s/]+\S*$")]
+LANGUAGE_MAX = 35
+"""The length that RFC 5646 asks implementations to hold."""
+
+# `$` alone lets a trailing line feed through in Python; `$(?!\n)` means the end in every dialect.
+ImageUrl = Annotated[str, Meta(max_length=URL_MAX, pattern=r"^https?://[^\s/]+\S*$(?!\n)")]
 AttributeValue = Annotated[str, Meta(max_length=TEXT_MAX)]
 
 
@@ -41,20 +45,21 @@ class ProductEventType(StrEnum):
 class RawListing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole listing as the seller gave it; a later snapshot replaces an earlier one entirely.
 
-    Absent means upstream did not say; null means the seller said there is none (an unbranded
-    product). Both are kept apart on the way out.
+    title: 1 to 1,024 code points, not blank. description: up to 20,000 code points. language: BCP 47
+    tag, primary subtag zh or en; detected where absent. brand: as the seller writes it. price: major
+    units of `currency`, carried as given and never summed for accounting; it needs a currency.
+    currency: ISO 4217. seller: id of the seller. category_hint: the seller's own category, free text.
+    attributes: seller's name to value or values, up to 200 names of up to 50 values. images: http(s)
+    URLs, never file paths, up to 50. channels: where it is to be sold, up to 50 names.
 
-    title: 1 to 1,024 code points, not blank. description: up to 20,000.
-    language: BCP 47; primary subtag zh or en; absent: detected. price: major units of `currency`
-    (ISO 4217), carried as given and never summed for accounting; a price needs a currency.
-    attributes: seller's name to value or values, up to 200 names of up to 50 values.
-    images: http(s) URLs, never file paths.
+    Absent means upstream did not say; null means the seller said there is none (an unbranded product).
+    Both are kept apart on the way out.
     """
 
     product_id: Id
     title: Annotated[str, Meta(min_length=1, max_length=TITLE_MAX)]
     description: Annotated[str, Meta(max_length=DESCRIPTION_MAX)] | UnsetType | None = UNSET
-    language: Annotated[str, Meta(max_length=35)] | UnsetType | None = UNSET
+    language: Annotated[str, Meta(max_length=LANGUAGE_MAX)] | UnsetType | None = UNSET
     brand: Text | UnsetType | None = UNSET
     price: Price | UnsetType | None = UNSET
     currency: Currency | UnsetType | None = UNSET
@@ -72,6 +77,8 @@ class Withdrawal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Value of `product.withdrawn`: the id is enough; a full snapshot is accepted and its rest ignored.
 
     A null value (a tombstone) with this type is accepted too; the id is then the key.
+
+    reason: why, in words, for people.
     """
 
     product_id: Id

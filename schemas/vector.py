@@ -19,9 +19,10 @@ _CODES = {"float32": "f", "int8": "b"}
 
 
 class Vector(Struct, frozen=True):
-    """A dense vector. `data` is base64 of little-endian `dtype` values; int8 means value / 127.
+    """A dense vector.
 
-    space: encoder version that made it; vectors of different spaces are never compared.
+    space: encoder version that made it; vectors of different spaces are never compared. dtype: float32
+    or int8 (the value is then the step / 127). data: base64 of `dim` little-endian values of `dtype`.
     """
 
     space: ShortText
@@ -42,7 +43,7 @@ def pack_int8(space: str, values: Sequence[float]) -> Vector:
 
 
 def unpack(vector: Vector) -> list[float]:
-    """The components as floats. Raises ValueError: unknown dtype, `data` that does not hold `dim` values."""
+    """The components as floats. Raises ValueError for an unknown dtype, or when `data` does not hold `dim` values."""
     if vector.dtype not in _CODES:
         raise ValueError(f"vector of space {vector.space} has dtype {vector.dtype!r}; known: {', '.join(_CODES)}")
     items: array[float] | array[int] = array(_CODES[vector.dtype])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from aiokafka.admin import NewTopic
@@ -14,8 +15,11 @@ from aiokafka.admin.client import AIOKafkaAdminClient
 from deploy.embedded.client import with_admin
 from deploy.embedded.progress import ConsoleReport
 from deploy.embedded.stack import BROKER, TRITON, Addresses, Stack
+from inference.deadline import Deadline
 from stream.settings import Settings, load_settings
 
+# A controller on this machine elects leaders in milliseconds.
+TOPIC_TIMEOUT_S = 20.0
 ECHO_REPOSITORY = Path(__file__).parent / "triton" / "echo_repository"
 
 
@@ -87,20 +91,27 @@ def make_topics(kafka: str, stack_settings: Settings) -> Iterator[MakeTopics]:
 
     def make(*names: str, partitions: int = 4, config: dict[str, str] | None = None) -> None:
         wanted = [NewTopic(name, partitions, 1, topic_configs=config or {}) for name in names]
-
-        async def create(admin: AIOKafkaAdminClient) -> None:
-            await admin.create_topics(wanted)
-
-        with_admin(kafka, create)
+        with_admin(kafka, lambda admin: _create(admin, wanted))
         made.extend(names)
 
     yield make
     if stack_settings.kafka.bootstrap_servers and made:
+        with_admin(kafka, lambda admin: admin.delete_topics(made))
 
-        async def delete(admin: AIOKafkaAdminClient) -> None:
-            await admin.delete_topics(made)
 
-        with_admin(kafka, delete)
+async def _create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
+    """Create and wait until every partition has a leader; the client itself lets refusals pass."""
+    response = await admin.create_topics(wanted)
+    refused = [error for error in response.topic_errors if error[1] != 0]
+    assert not refused, f"topics refused: {refused}"
+    deadline = Deadline(TOPIC_TIMEOUT_S)
+    while not all(_led(topic) for topic in await admin.describe_topics([topic.name for topic in wanted])):
+        assert not deadline.passed, "topics without leaders"
+        await asyncio.sleep(0.05)
+
+
+def _led(topic: dict[str, Any]) -> bool:
+    return topic["error_code"] == 0 and all(partition["leader"] >= 0 for partition in topic["partitions"])
 
 
 @pytest.fixture(scope="session")

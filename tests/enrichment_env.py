@@ -168,9 +168,13 @@ class Env:
 
         await eventually("all source records committed", done)
 
-    def start(self, index: int = 0, **overrides: str) -> Worker:
-        """Start a worker as a child process. overrides: environment names without SHANGXIN_."""
-        worker = Worker(self, index, overrides)
+    def start(self, index: int = 0, /, *, real: bool = False, **overrides: Any) -> Worker:
+        """Start a worker as a child process. overrides: environment names without SHANGXIN_.
+
+        real: `shangxin enrich` itself instead of the one with the fake model.
+        """
+        fake = ["-m", "tests.chaos.fake_enrich", str(self.calls), str(self.back)]
+        worker = Worker(self, index, ["-m", "stream.cli.main", "enrich"] if real else fake, overrides)
         self.workers.append(worker)
         return worker
 
@@ -180,9 +184,9 @@ class Env:
 
 
 class Worker:
-    """One child process, with the fake model."""
+    """One child process."""
 
-    def __init__(self, env: Env, index: int, overrides: dict[str, str]) -> None:
+    def __init__(self, env: Env, index: int, command: list[str], overrides: dict[str, Any]) -> None:
         kafka, topics = env.settings.kafka, env.settings.topics
         self.port_file = env.folder / f"port-{index}-{len(env.workers)}"
         self.log = env.folder / f"worker-{index}-{len(env.workers)}.log"
@@ -197,12 +201,12 @@ class Worker:
             "TOPICS__PRODUCT_PARTITIONS": str(topics.product_partitions),
             "TOPICS__USER_PARTITIONS": str(topics.user_partitions),
             "WORKER__PORT_FILE": str(self.port_file),
-            **overrides,
+            **{name: str(value) for name, value in overrides.items()},
         }
         environ = {**os.environ, "PYTHONPATH": str(ROOT), **{f"SHANGXIN_{name}": value for name, value in set_.items()}}
         with self.log.open("wb") as log:
             self.process = Popen(
-                [sys.executable, "-m", "tests.chaos.fake_enrich", str(env.calls), str(env.back)],
+                [sys.executable, *command],
                 env=environ,
                 cwd=env.folder,
                 stdout=log,

@@ -62,7 +62,7 @@ def start_container(context: Context, version: str, port: int) -> tuple[str, str
 
     # The reaper removes containers when the process that started them ends.
     testcontainers_config.ryuk_disabled = context.detach
-    (port,) = pick_ports(["Kafka"], [port])
+    (port,) = pick_ports(["the broker"], [port])
     container = DockerContainer(f"{IMAGE}:{version}")
     container.with_envs(**SETTINGS, KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://{HOST}:{port}")
     # Docker's own form of "on this address only"; the library's types know only the number.

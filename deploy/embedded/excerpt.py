@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 # Triton marks errors with E and the date, log4j by word; both may quote an exception of the code they run.
-COMPLAINT = re.compile(r"^E\d{4} |\b(ERROR|FATAL)\b|\b\w*(Error|Exception)\b|^error:|[Aa]ddress already in use")
+COMPLAINT = re.compile(r"^E\d{4} |\b(ERROR|FATAL)\b|\b\w*(Error|Exception)\b|^error:|already in use")
 # Triton prints its options as a table after the complaint that matters.
 DECORATION = re.compile(r"^(\+-|\| |\s*$|\tat )")
 COMPLAINTS = 10

@@ -45,7 +45,7 @@ class Noida:
 
     def start(self, context: Context, port: int) -> tuple[Child, str]:
         """Start and wait until it serves. The process and its `host:port`."""
-        (port,) = pick_ports(["the embedded broker"], [port])
+        (port,) = pick_ports(["the broker"], [port])
         data = context.run_dir / "noida"
         data.mkdir(parents=True, exist_ok=True)
         command = [str(self.program), "start", "--only", "kafka", "--kafka-port", str(port)]
@@ -54,7 +54,7 @@ class Noida:
         )
         bootstrap = f"{HOST}:{port}"
         try:
-            process.wait_ready(child, lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
+            process.wait_ready(child, [port], lambda: cluster_answers(bootstrap), context.deadline, ADVICE)
         except BaseException:
             process.stop(child)
             raise

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from deploy.embedded.errors import PortTaken
 
 HOST = "127.0.0.1"
+# How both servers say that a port is taken (Kafka: "Address already in use"; Triton: "Socket ... already in use").
+IN_USE = "already in use"
 
 
 def pick_ports(names: Sequence[str], wanted: Sequence[int]) -> list[int]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -95,17 +95,35 @@ def exit_status(child: Child) -> int | None:
     return popen.poll() if popen is not None else None
 
 
-def wait_ready(child: Child, probe: Callable[[], bool], deadline: Deadline, advice: str) -> None:
-    """Poll until `probe` says yes. Raises StackError with what its log says when it ends or the time is up."""
-    while not probe():
+def wait_ready(
+    child: Child, ports: Collection[int], probe: Callable[[], bool], deadline: Deadline, advice: str
+) -> None:
+    """Poll until the child itself listens on `ports` and `probe` says yes.
+
+    The probe alone would not do: whoever took a port meanwhile answers it just as well.
+    Raises StackError with what its log says when it ends or the time is up.
+    """
+    while not (listens(child, ports) and probe()):
         if not child.alive:
-            status = exit_status(child)
-            raise StackError(
-                f"{child.name} ended at start (status {status}). {advice}\n{child.log}:\n{child.excerpt()}"
-            )
+            raise _failed(child, f"ended at start (status {exit_status(child)})", advice)
         if deadline.passed:
-            raise StackError(f"{child.name} was not ready in time. {advice}\n{child.log}:\n{child.excerpt()}")
+            raise _failed(child, "was not ready in time", advice)
         time.sleep(POLL_S)
+
+
+def listens(child: Child, ports: Collection[int]) -> bool:
+    """Whether the child, and not another process, has all these TCP ports open."""
+    if not child.alive:
+        return False
+    try:
+        found = psutil.Process(child.process.pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return {entry.laddr.port for entry in found if entry.status == psutil.CONN_LISTEN}.issuperset(ports)
+
+
+def _failed(child: Child, what: str, advice: str) -> StackError:
+    return StackError(f"{child.name} {what}. {advice}\n{child.log}:\n{child.excerpt()}")
 
 
 def stop(child: Child, grace_s: float = STOP_GRACE_S) -> bool:

@@ -145,9 +145,9 @@ class Stack:
         if record is None:
             return
         if record.own_alive:
-            raise AlreadyUp(
-                f"a stack is up in {self.run_dir}: see `shangxin stack status`, end it with `shangxin stack down`"
-            )
+            holder = f" (held by process {record.owner})" if record.owner else ""
+            see = "see `shangxin stack status`, end it with `shangxin stack down`"
+            raise AlreadyUp(f"a stack is up in {self.run_dir}{holder}: {see}")
         # All of it has died: nothing to end but what a dead server may have left of its session.
         record.stop()
         self._state.clear()
@@ -204,23 +204,6 @@ class Stack:
         for name in STATE_FOLDERS:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.run_dir / name)
-
-
-def resolve(settings: Settings) -> Settings:
-    """The settings with the addresses of the running stack filled in where none are set.
-
-    For commands beside the stack. Raises StackError, with what to do, when an address is neither set nor up.
-    """
-    if settings.kafka.bootstrap_servers and settings.triton.url:
-        return settings
-    record = StateFile(settings.stack.run_dir.absolute()).read()
-    found = _addresses(record) if record is not None else Addresses()
-    bootstrap = settings.kafka.bootstrap_servers or found.bootstrap
-    if not bootstrap:
-        raise StackError("no broker: set KAFKA_BOOTSTRAP_SERVERS, or run `shangxin stack up`")
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": bootstrap})
-    server = settings.triton.model_copy(update={"url": settings.triton.url or found.triton_grpc})
-    return settings.model_copy(update={"kafka": kafka, "triton": server})
 
 
 def _addresses(record: Record) -> Addresses:

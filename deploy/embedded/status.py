@@ -13,13 +13,14 @@ from deploy.embedded.state import Record
 from deploy.embedded.triton import server_answers
 
 SERVING = "serving"
+STARTING = "starting"
 SILENT = "not answering"
 DEAD = "dead"
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part. state: serving, not answering (its process lives) or dead. rss_mb: of it and its children."""
+    """One part. state: serving, starting, not answering (its process lives) or dead. rss_mb: of it and its children."""
 
     name: str
     kind: str
@@ -45,6 +46,7 @@ def part_statuses(record: Record) -> list[PartStatus]:
     if (triton := record.triton) is not None:
         state = _state(triton.alive, server_answers(triton.grpc, triton.http))
         found.append(_part("triton", triton.kind, triton.version, state, triton.grpc, triton.child))
+    found += [_part(child.name, "", "", STARTING if child.alive else DEAD, "", child) for child in record.starting]
     return found
 
 

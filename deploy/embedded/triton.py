@@ -16,7 +16,7 @@ from deploy.embedded import process
 from deploy.embedded.context import Context, child_environment
 from deploy.embedded.environment import PipEnvironment
 from deploy.embedded.errors import PortTaken, StackError
-from deploy.embedded.ports import HOST, pick_ports
+from deploy.embedded.ports import HOST, IN_USE, pick_ports
 from deploy.embedded.process import Child
 from deploy.embedded.progress import Report
 from stream.settings import StackSettings
@@ -142,10 +142,10 @@ def _start_once(stack: StackSettings, context: Context, environment: TritonEnvir
     child = context.start("triton", command, environment.variables(), context.run_dir)
     http, grpc, metrics = (f"{HOST}:{port}" for port in ports)
     try:
-        process.wait_ready(child, lambda: server_answers(grpc, http), context.deadline, ADVICE)
+        process.wait_ready(child, ports, lambda: server_answers(grpc, http), context.deadline, ADVICE)
     except BaseException as error:
         process.stop(child)
-        if "ddress already in use" in child.excerpt():
+        if IN_USE in child.excerpt():
             raise PortTaken(f"Triton: one of the ports {ports} was taken meanwhile") from error
         raise
     return Triton(

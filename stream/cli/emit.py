@@ -32,16 +32,16 @@ def command(
     headers, and raw: text to send instead of a value). Refused lines are named with field, value and rule;
     the others are sent. Exit status 1 when a line was refused.
     """
-    from stream.settings import load_settings
+    from stream.cli.target import command_settings
 
     if file == "-":
-        sent, refused = asyncio.run(emit(sys.stdin.buffer, load_settings(), validate=validate, topic=topic))
+        sent, refused = asyncio.run(emit(sys.stdin.buffer, command_settings(), validate=validate, topic=topic))
     else:
         path = Path(file)
         if not path.is_file():
             raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
         with path.open("rb") as lines:
-            sent, refused = asyncio.run(emit(lines, load_settings(), validate=validate, topic=topic))
+            sent, refused = asyncio.run(emit(lines, command_settings(), validate=validate, topic=topic))
     typer.echo(f"sent {sent}, refused {refused}", err=True)
     if refused:
         raise typer.Exit(1)

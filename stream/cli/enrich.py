@@ -20,9 +20,9 @@ def command(
 
     Exit status with --file: 0 all enriched, 1 some lines were refused, 2 the file cannot be read.
     """
-    from stream.settings import load_settings
+    from stream.cli.target import command_settings
 
-    settings = load_settings()
+    settings = command_settings()
     if file is not None:
         from stream.enrichment.file import enrich_file
 

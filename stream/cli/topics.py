@@ -14,10 +14,10 @@ app = typer.Typer(help="Make, describe and repair the topics on the broker.", no
 @app.command()
 def create() -> None:
     """Make every topic that is not there yet; one with another partition count is named and refused."""
+    from stream.cli.target import command_settings
     from stream.kafka.admin import create_topics
-    from stream.settings import load_settings
 
-    for state in asyncio.run(create_topics(load_settings())):
+    for state in asyncio.run(create_topics(command_settings())):
         mark = "created" if state.created else "exists "
         typer.echo(f"{mark}  {state.name}  partitions={state.partitions} replicas={state.replicas}")
 
@@ -27,10 +27,10 @@ def describe(as_json: Annotated[bool, typer.Option("--json", help="One JSON docu
     """Show every topic as it is on the broker."""
     from msgspec import to_builtins
 
+    from stream.cli.target import command_settings
     from stream.kafka.admin import describe_topics
-    from stream.settings import load_settings
 
-    states = asyncio.run(describe_topics(load_settings()))
+    states = asyncio.run(describe_topics(command_settings()))
     if as_json:
         typer.echo(json.dumps(to_builtins(states), indent=2))
         return
@@ -46,8 +46,8 @@ def reset(
     to: Annotated[str, typer.Option(help="earliest or latest.")],
 ) -> None:
     """Set a stopped group's committed offsets to the beginning or the end of a topic."""
+    from stream.cli.target import command_settings
     from stream.kafka.sources import reset_group
-    from stream.settings import load_settings
 
-    for partition, offset in sorted(asyncio.run(reset_group(load_settings(), group, topic, to)).items()):
+    for partition, offset in sorted(asyncio.run(reset_group(command_settings(), group, topic, to)).items()):
         typer.echo(f"{topic}/{partition}: {group} reads on from {offset}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from schemas.topics import Topic
     from stream.settings import Settings
 
 
@@ -18,17 +19,17 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a record, with its headers.")] = False,
 ) -> None:
     """Follow a topic. Reads without a group, so that no worker notices."""
-    from stream.settings import load_settings
+    from stream.cli.target import command_settings
 
-    settings = load_settings()
-    name = _full_name(topic, settings.kafka.topic_prefix)
+    settings = command_settings()
+    known = _known(topic, settings.kafka.topic_prefix)
     try:
-        asyncio.run(watch(name, settings, from_start=from_start, count=count, as_json=as_json))
+        asyncio.run(watch(known, settings, from_start=from_start, count=count, as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
 
-async def watch(topic: str, settings: Settings, *, from_start: bool, count: int, as_json: bool) -> None:
+async def watch(topic: Topic, settings: Settings, *, from_start: bool, count: int, as_json: bool) -> None:
     """Print `count` records (0: until cancelled). Raises NotReady."""
     from rich.console import Console
 
@@ -54,12 +55,12 @@ async def watch(topic: str, settings: Settings, *, from_start: bool, count: int,
         await tail.stop()
 
 
-def _full_name(topic: str, prefix: str) -> str:
-    """The name on the broker; refuses a topic that is not one of ours with the list of those that are."""
+def _known(topic: str, prefix: str) -> Topic:
+    """One of our topics, with or without the prefix; refuses another with the list of those that are."""
     from schemas.topics import TOPICS
 
-    names = [known.name for known in TOPICS]
+    names = {known.name: known for known in TOPICS}
     short = topic.removeprefix(prefix)
     if short not in names:
         raise typer.BadParameter(f"no topic {topic!r}; there are {', '.join(names)}", param_hint="TOPIC")
-    return f"{prefix}{short}"
+    return names[short]

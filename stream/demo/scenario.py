@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from schemas.errors import Reason
 from schemas.product import ProductEventType
+from schemas.topics import PRODUCT_CREATED
 from stream.demo import bad, catalogue, completejourney, simulator
 from stream.demo.record import SOURCE_COMPLETEJOURNEY, DemoRecord, behaviour, product
 from stream.demo.shopping import Good, Shelves, good
@@ -43,6 +44,15 @@ class Scenario(Struct, frozen=True):
     def refused_here(self) -> int:
         """Records that the producer must refuse because the topic would not take them."""
         return self.expected.get(Reason.TOO_LARGE.value, 0)
+
+    def final_states(self) -> dict[str, str]:
+        """What each product should be when all is through: `listed` or `withdrawn`."""
+        states: dict[str, str] = {}
+        for record in self.records:
+            if record.topic == PRODUCT_CREATED.name and not record.expect and record.key is not None:
+                gone = dict(record.headers)["ce_type"] == ProductEventType.WITHDRAWN.encode()
+                states[record.key.decode()] = "withdrawn" if gone else "listed"
+        return states
 
 
 def build(size: Size, max_message_bytes: int, now_ms: int) -> Scenario:

@@ -17,14 +17,12 @@ from schemas.listing import (
     Times,
 )
 from schemas.product import RawListing
-from schemas.vector import pack_float32
 from stream.enrichment.names import plain
 from stream.enrichment.quality import quality
 from stream.enrichment.values import MODEL_NAME, attributes, keywords, model_producer, seller_producer
+from stream.enrichment.vectors import float32_vector
 from stream.enrichment.work import Work
 from stream.settings import EnrichmentSettings
-
-WITHHELD_TITLE = "[withheld]"
 
 
 def model_input(listing: RawListing) -> ListingInput:
@@ -48,7 +46,7 @@ def enriched_from(
     assert isinstance(result, ListingResult)  # a fault is degraded before it comes here
     judged = _safety(result, settings)
     if result.safe < settings.reject_below:
-        return _rejected(work, listing, result, judged, now_ms)
+        return _rejected(work, result, judged, now_ms)
     status = Status.IN_REVIEW if result.safe < settings.review_below else Status.ENRICHED
     return EnrichedListing(
         product_id=work.product_id,
@@ -64,7 +62,7 @@ def enriched_from(
         keywords=keywords(result),
         quality=quality(listing),
         safety=judged,
-        embedding=pack_float32(result.versions["space"], answer.embedding.tolist()),
+        embedding=float32_vector(result.versions["space"], answer.embedding),
         models=_models(result),
     )
 
@@ -85,24 +83,12 @@ def degraded_from(work: Work, listing: RawListing, reason: str, now_ms: int) -> 
     )
 
 
-def _rejected(
-    work: Work, listing: RawListing, result: ListingResult, judged: Judgement, now_ms: int
-) -> EnrichedListing:
-    # Only what cannot carry text of the seller's choosing: ids, numbers, the language tag's primary part.
-    code = _primary(listing)
-    bare = RawListing(
-        product_id=listing.product_id,
-        title=WITHHELD_TITLE,
-        language=code if code is not None else UNSET,
-        price=listing.price,
-        currency=listing.currency,
-    )
+def _rejected(work: Work, result: ListingResult, judged: Judgement, now_ms: int) -> EnrichedListing:
     return EnrichedListing(
         product_id=work.product_id,
         revision=work.revision,
         status=Status.REJECTED,
         source=work.source,
-        listing=bare,
         times=_times(work, now_ms),
         reasons=judged.reasons,
         safety=judged,

@@ -7,9 +7,10 @@ from msgspec import UNSET
 from inference.client import Answer
 from inference.contract import ListingResult
 from schemas.listing import EnrichedListing, ListingFacts, Status
-from schemas.vector import pack_int8
+from schemas.product import RawListing
 from stream.enrichment.names import plain
 from stream.enrichment.values import BRAND
+from stream.enrichment.vectors import int8_vector
 from stream.enrichment.verdict import Known
 from stream.prices import price_band
 
@@ -20,7 +21,7 @@ VALUE_MAX = 64
 
 
 def facts_of(enriched: EnrichedListing, answer: Answer | None, after: Known) -> ListingFacts:
-    """Facts of a listing. A rejected one keeps its revision and price only: nothing of its text is joined."""
+    """Facts of a listing. A rejected one keeps its revision only: nothing of it is joined."""
     listing = enriched.listing
     shown = enriched.status != Status.REJECTED
     result = answer.answer if answer is not None and shown else None
@@ -34,10 +35,10 @@ def facts_of(enriched: EnrichedListing, answer: Answer | None, after: Known) -> 
         category=_line(model),
         brand=plain(brand),
         attributes=_pairs(enriched),
-        price_band=price_band(listing.price, listing.currency),
+        price_band=price_band(listing.price, listing.currency) if isinstance(listing, RawListing) else "",
         language=enriched.language.code if enriched.language is not UNSET else "",
         launched_at=after.launched_at,
-        embedding=pack_int8(model.versions["space"], answer.embedding.tolist())
+        embedding=int8_vector(model.versions["space"], answer.embedding)
         if model is not None and answer is not None
         else UNSET,
     )

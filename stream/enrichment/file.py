@@ -76,9 +76,8 @@ def enrich_file(
 
 def engine_transport(settings: Settings) -> Transport:
     """The engine of `inference.serving` behind the client's seam."""
-    from inference.serving.engine import LocalEngine
-
     from inference.client.local import LocalTransport
+    from inference.serving.engine import LocalEngine
 
     return LocalTransport(lambda: LocalEngine.open(settings.stack.models_dir))
 

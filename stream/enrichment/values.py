@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from inference.contract import ListingResult, Span
-from schemas.listing import Attribute, Evidence, Keyword, Producer, ProducerKind
+from schemas.listing import Attribute, Disagreement, Evidence, Keyword, Producer, ProducerKind
 from schemas.product import RawListing
 from stream.enrichment.names import plain
 
@@ -30,7 +30,11 @@ def evidence_of(span: Span) -> Evidence:
 
 def keywords(result: ListingResult) -> list[Keyword]:
     """Keywords as they go out."""
-    return [Keyword(span.text, span.score, evidence_of(span)) for span in result.keywords]
+    producer = model_producer(result)
+    return [
+        Keyword(text=span.text, score=span.score, producer=producer, evidence=evidence_of(span))
+        for span in result.keywords
+    ]
 
 
 def attributes(listing: RawListing, result: ListingResult | None) -> list[Attribute]:
@@ -50,7 +54,7 @@ def attributes(listing: RawListing, result: ListingResult | None) -> list[Attrib
     found = [
         attribute
         for key, values in given.items()
-        for attribute in _sellers(names[key], values, spans.get(key, []), producer)
+        for attribute in _sellers(names[key], values, _said(result, spans.get(key, [])), producer)
     ]
     if result is None:
         return found
@@ -78,9 +82,16 @@ def _by_name(result: ListingResult) -> dict[str, list[Span]]:
     return found
 
 
-def _sellers(name: str, values: list[str], spans: list[Span], producer: Producer) -> Iterator[Attribute]:
+def _said(result: ListingResult | None, spans: list[Span]) -> list[Disagreement]:
+    if result is None:
+        return []
+    producer = model_producer(result)
+    return [Disagreement(value=span.text, score=span.score, producer=producer) for span in spans]
+
+
+def _sellers(name: str, values: list[str], model: list[Disagreement], producer: Producer) -> Iterator[Attribute]:
     said = {plain(value) for value in values}
-    other = [span.text for span in spans if plain(span.text) not in said]
+    other = [each for each in model if plain(each.value) not in said]
     for number, value in enumerate(values):
         yield Attribute(name=name, value=value, score=1.0, producer=producer, disagrees=other if number == 0 else [])
 

@@ -10,15 +10,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec import Struct
 
+from inference.deadline import Deadline
 from schemas.topics import TOPICS, Topic
 from stream.errors import Fatal, NotReady, SourceMoved
 from stream.kafka.admin import partition_counts, wanted_partitions
 from stream.kafka.clients import REQUEST_TIMEOUT_MS, connection, make_admin, start_client
 from stream.settings import Settings
+
+RESET_RETRY_S = 0.5
+RESET_MARGIN_S = 3.0
+"""The broker looks for ended sessions about once a second, and the command itself takes some."""
 
 _RECORDED = re.compile(r"^shangxin partitions=(\d+) epoch=(\d+)$")
 
@@ -178,8 +183,21 @@ async def _commit_ends(
     consumer.assign(tps)
     ends = await (consumer.beginning_offsets(tps) if to == "earliest" else consumer.end_offsets(tps))
     text = Recorded(len(tps), settings.kafka.source_epoch).text()
-    try:
-        await consumer.commit({tp: (offset, text) for tp, offset in ends.items()})
-    except KafkaError as error:
-        raise Fatal(f"group {group} could not be reset ({error!r}): stop its workers first") from error
+    # A static member that stopped stays in the group until its session ends.
+    deadline = Deadline(settings.kafka.session_timeout_s + RESET_MARGIN_S)
+    while not await _committed(consumer, group, {tp: (offset, text) for tp, offset in ends.items()}):
+        if deadline.passed:
+            raise Fatal(f"group {group} could not be reset: it still has members; stop its workers first")
+        await asyncio.sleep(RESET_RETRY_S)
     return {tp.partition: offset for tp, offset in ends.items()}
+
+
+async def _committed(consumer: AIOKafkaConsumer, group: str, offsets: dict[TopicPartition, tuple[int, str]]) -> bool:
+    """Whether the broker took the commit; False when the group has members."""
+    try:
+        await consumer.commit(offsets)
+    except CommitFailedError:
+        return False
+    except KafkaError as error:
+        raise Fatal(f"group {group} could not be reset: {error!r}") from error
+    return True

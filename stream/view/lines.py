@@ -126,7 +126,7 @@ def action(event: BehaviourEvent) -> Text:
 def enriched(listing: EnrichedListing) -> Text:
     """Status, category path, attributes, keywords."""
     text = Text(listing.status, STATUS_STYLE.get(Status(listing.status), "") if listing.status in set(Status) else "")
-    text.append(f"  {clean(listing.listing.title)[:TITLE_SHOWN]}", "bold")
+    text.append(f"  {title(listing)[:TITLE_SHOWN]}", "bold")
     if not isinstance(listing.category, msgspec.UnsetType):
         text.append(f"  {category_path(listing)} {listing.category.score:.2f}", "cyan")
     for attribute in listing.attributes[:VALUES_SHOWN]:
@@ -137,6 +137,11 @@ def enriched(listing: EnrichedListing) -> Text:
     if listing.reasons:
         text.append("  " + "; ".join(map(clean, listing.reasons)), "yellow")
     return text
+
+
+def title(listing: EnrichedListing) -> str:
+    """The title; empty for a rejected listing, which carries none."""
+    return "" if isinstance(listing.listing, msgspec.UnsetType) else clean(listing.listing.title)
 
 
 def category_path(listing: EnrichedListing) -> str:

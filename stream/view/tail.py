@@ -10,7 +10,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from schemas.topics import Topic
 from stream.errors import NotReady
+from stream.kafka.admin import partition_counts
 from stream.kafka.clients import REQUEST_TIMEOUT_MS, make_reader, start_client
 from stream.settings import Settings
 
@@ -23,7 +25,7 @@ LOOKUP_S = REQUEST_TIMEOUT_MS / 1000
 class Tail:
     """An assigned reader of whole topics, from their beginning or from what comes next."""
 
-    def __init__(self, settings: Settings, topics: Sequence[str], *, from_start: bool) -> None:
+    def __init__(self, settings: Settings, topics: Sequence[Topic], *, from_start: bool) -> None:
         self._settings = settings
         self._topics = topics
         self._from_start = from_start
@@ -31,13 +33,12 @@ class Tail:
 
     async def start(self) -> None:
         """Connect and take position. Raises NotReady when the broker or a topic is not there."""
-        await start_client(self._consumer, self._settings)
-        # Without topics a client asks for the metadata of all of them.
-        known = await self._consumer.topics()
-        missing = [topic for topic in self._topics if topic not in known]
+        counts = await partition_counts(self._settings, tuple(self._topics))
+        missing = [topic for topic, count in counts.items() if count == 0]
         if missing:
             raise NotReady(f"topics not there: {', '.join(missing)}; run `shangxin topics create`")
-        tps = [TopicPartition(t, p) for t in self._topics for p in self._consumer.partitions_for_topic(t) or ()]
+        await start_client(self._consumer, self._settings)
+        tps = [TopicPartition(topic, p) for topic, count in counts.items() for p in range(count)]
         self._consumer.assign(tps)
         async with asyncio.timeout(LOOKUP_S):
             find = self._consumer.beginning_offsets if self._from_start else self._consumer.end_offsets
@@ -60,7 +61,9 @@ class Tail:
             async with asyncio.timeout(LOOKUP_S):
                 found: dict[TopicPartition, int] = await self._consumer.end_offsets(list(self._consumer.assignment()))
         except (KafkaError, TimeoutError) as error:
-            raise NotReady(f"the ends of {', '.join(self._topics)} cannot be read: {error!r}") from error
+            raise NotReady(
+                f"the ends of {', '.join(t.name for t in self._topics)} cannot be read: {error!r}"
+            ) from error
         return found
 
     async def __aiter__(self) -> AsyncIterator[Any]:

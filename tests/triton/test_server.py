@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ import psutil
 import pytest
 import tritonclient.grpc.aio as grpcclient
 
+from deploy.embedded import triton
 from deploy.embedded.errors import PortTaken, StackError
+from deploy.embedded.ports import pick_ports
 from deploy.embedded.progress import SilentReport
 from deploy.embedded.stack import TRITON, Addresses, Stack
 from inference.deadline import Deadline
@@ -114,6 +116,21 @@ def test_a_port_in_use_is_named(own_settings: MakeSettings, echo_server: Address
     settings = own_settings(triton_grpc_port=port)
     with pytest.raises(PortTaken, match=f"Triton grpc: port {port} on 127.0.0.1 is in use"):
         Stack(settings, parts=[TRITON], models=ECHO_REPOSITORY, report=SilentReport()).up()
+
+
+def test_a_free_port_taken_meanwhile_is_replaced(
+    own_settings: MakeSettings, echo_server: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, given = int(echo_server.triton_http.split(":")[1]), []
+
+    def pick_as_if_late(names: Sequence[str], wanted: Sequence[int]) -> list[int]:
+        given.append(pick_ports(names, wanted))
+        return [taken, *given[-1][1:]] if len(given) == 1 else given[-1]
+
+    monkeypatch.setattr(triton, "pick_ports", pick_as_if_late)
+    with Stack(own_settings(), parts=[TRITON], models=ECHO_REPOSITORY, report=SilentReport()) as stack:
+        assert stack.addresses.triton_http == f"127.0.0.1:{given[1][0]}"
+    assert len(given) == 2
 
 
 def test_an_external_server_is_used_and_left_alone(own_settings: MakeSettings, echo_server: Addresses) -> None:

