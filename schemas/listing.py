@@ -225,8 +225,9 @@ class EnrichedListing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The few hundred bytes of an enriched listing that joins need.
 
-    revision: of the enriched listing. event_id: of the newest source event; earlier_ids: of those before
-    it, newest first, so that one that upstream repeats is known, also when another came in between.
+    revision: of the enriched listing. event_id: digest of source and id of the newest source event;
+    earlier_ids: of those before it, newest first, so that one that upstream repeats is known, also when
+    another came in between.
     withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
     category: node ids from the root to the chosen node. brand: normalised (NFKC, case folded).
     attributes: `name=value`, normalised likewise. price_band: `CUR:k` with k = floor(4 log10 price), four

@@ -88,6 +88,8 @@ async def _watch(process: Process, app: BatchApp, path: BatchPath) -> None:
         meters.gauge("shangxin_recovery_remaining_records").set(remaining)
         age = path.fence.age
         meters.gauge("shangxin_heartbeat_age_seconds").set(age if age < float("inf") else -1)
+        if process.stopping.is_set():
+            return
         if path.announced:
             process.health.ready()
             lag = _lag(app)

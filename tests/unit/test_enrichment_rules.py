@@ -26,7 +26,7 @@ from schemas.listing import EnrichmentRequest, RequestKind, Revision, SourceEven
 from schemas.product import RawListing, Withdrawal
 from schemas.vector import pack_float32, pack_int8, unpack
 from stream.enrichment.assemble import degraded_from, enriched_from, model_input
-from stream.enrichment.facts import facts_of, gone_facts, price_band
+from stream.enrichment.facts import facts_of, gone_facts
 from stream.enrichment.file import enrich_file
 from stream.enrichment.held import Held
 from stream.enrichment.intake import Intake, WrongPartition, read_request
@@ -35,9 +35,10 @@ from stream.enrichment.quality import RULES, quality
 from stream.enrichment.retry import next_request
 from stream.enrichment.values import attributes
 from stream.enrichment.vectors import float32_vector, int8_vector
-from stream.enrichment.verdict import EARLIER_IDS, Known, Verdict, judge, known_after, known_from
+from stream.enrichment.verdict import EARLIER_IDS, Known, Verdict, event_key, judge, known_after, known_from
 from stream.enrichment.work import Work
 from stream.kafka.publish import partition_of
+from stream.prices import price_band
 from stream.settings import EnrichmentSettings, Settings
 from tests.fake_model import FakeTransport, embedding_of, result_of
 from tests.unit.test_kafka_parts import Raw
@@ -83,8 +84,13 @@ def request(tries: int = 1, kind: str = RequestKind.RETRY, **more: Any) -> Enric
 
 
 def known(offset: int = 5, attempt: int = 0, ids: tuple[str, ...] = ("e5",), withdrawn: bool = False) -> Known:
-    """What was applied."""
-    return Known(Revision(0, offset, attempt), ids, withdrawn, NOW)
+    """What was applied; ids of the events of `work`."""
+    return Known(Revision(0, offset, attempt), keys(*ids), withdrawn, NOW)
+
+
+def keys(*ids: str) -> tuple[str, ...]:
+    """What events of these ids are known by."""
+    return tuple(event_key(work(event_id=each).source) for each in ids)
 
 
 # --- verdicts --------------------------------------------------------------------------
@@ -125,7 +131,7 @@ def test_ids_are_remembered_within_a_bound_and_the_same_after_a_replay() -> None
     for offset in range(8):
         state = known_after(state, work(offset, event_id=f"e{offset}"))
     assert state is not None
-    assert state.ids == ("e7", "e6", "e5", "e4")
+    assert state.ids == keys("e7", "e6", "e5", "e4")
     assert len(state.ids) == EARLIER_IDS + 1
     assert known_after(state, work(7, event_id="e7")) == state
 
@@ -412,6 +418,15 @@ async def test_jobs_of_a_lane_keep_their_order_and_lanes_run_side_by_side() -> N
     assert await lanes.drain(Deadline(5))
     assert log == ["a1+", "b1+", "b1-", "a1-", "a2+", "a2-"]
     assert lanes.room == 10
+
+
+async def test_a_drain_leaves_the_reserve_of_its_deadline() -> None:
+    lanes, gate = Lanes(2), asyncio.Event()
+    lanes.submit("a", job([], "a", gate))
+    deadline = Deadline(60)
+    assert not await lanes.drain(deadline, reserve_s=59.95)
+    assert deadline.left > 55
+    lanes.abandon()
 
 
 async def test_lanes_are_bounded() -> None:

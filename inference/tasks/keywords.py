@@ -1,0 +1,240 @@
+"""Keywords: words of the listing, ranked; nothing that the listing does not contain."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import jieba
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.tasks.category import unit
+from inference.tasks.tagger import Found
+from inference.tasks.units import Units
+from inference.tasks.weights import HeadFile
+
+MOST = 10
+"""Keywords of a listing."""
+LONGEST_PHRASE = 3
+SIGNS = 8
+DEEPEST = 120
+"""Units from the start of the text in which phrases are looked for; what names a product stands early."""
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "for",
+        "from",
+        "has",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "new",
+        "no",
+        "not",
+        "of",
+        "off",
+        "on",
+        "or",
+        "our",
+        "per",
+        "so",
+        "than",
+        "that",
+        "the",
+        "their",
+        "this",
+        "to",
+        "up",
+        "use",
+        "used",
+        "uses",
+        "with",
+        "you",
+        "your",
+        "all",
+        "any",
+        "can",
+        "will",
+        "more",
+        "most",
+        "other",
+        "out",
+        "over",
+        "set",
+        "free",
+        "hot",
+        "sale",
+        "2018",
+        "2019",
+        "的",
+        "了",
+        "和",
+        "与",
+        "及",
+        "或",
+        "在",
+        "是",
+        "有",
+        "为",
+        "把",
+        "被",
+        "也",
+        "就",
+        "都",
+        "而",
+        "但",
+        "等",
+        "个",
+        "款",
+        "新",
+        "这",
+        "那",
+        "一",
+        "包邮",
+        "新款",
+        "正品",
+        "特价",
+        "促销",
+    ]
+)
+
+jieba.setLogLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """Units [first, last] of the text, and the probability that a person would call it a keyword."""
+
+    first: int
+    last: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stretch of units and what speaks for it: fp32 [SIGNS]."""
+
+    first: int
+    last: int
+    signs: NDArray[np.float32]
+
+
+class KeywordHead:
+    """arrays: weights [SIGNS], bias [1]. meta: `least`, the least probability of a keyword."""
+
+    def __init__(self, file: HeadFile) -> None:
+        jieba.initialize()  # a second of reading its dictionary: here, and not in the first listing
+        self._weights, self._bias = file.arrays["weights"], float(file.arrays["bias"][0])
+        self._least = float(file.meta["least"])
+
+    def rank(self, text: str, units: Units, heads: Sequence[Found]) -> list[Keyword]:
+        """At most MOST, best first; of those that overlap the best. heads: what the other heads found."""
+        found = [
+            Keyword(each.first, each.last, 1.0 / (1.0 + math.exp(-float(each.signs @ self._weights) - self._bias)))
+            for each in candidates(text, units, heads)
+        ]
+        found.sort(key=lambda each: (-each.score, each.first, each.last))
+        kept: list[Keyword] = []
+        wordings: set[str] = set()
+        for each in found:
+            wording = text_of(text, units, each.first, each.last).casefold()
+            apart = all(each.last < other.first or other.last < each.first for other in kept)
+            if each.score >= self._least and apart and wording not in wordings:
+                kept.append(each)
+                wordings.add(wording)
+            if len(kept) == MOST:
+                break
+        return kept
+
+
+def text_of(text: str, units: Units, first: int, last: int) -> str:
+    """The text of a stretch of units."""
+    return text[int(units.starts[first]) : int(units.ends[last])]
+
+
+def candidates(text: str, units: Units, heads: Sequence[Found]) -> list[Candidate]:
+    """What the heads found, words of the Chinese dictionary, and short phrases of other scripts."""
+    if not len(units):
+        return []
+    sure: dict[tuple[int, int], float] = {}
+    for each in heads:
+        sure[each.first, each.last] = max(each.score, sure.get((each.first, each.last), 0.0))
+    stretches = {*sure, *_phrases(text, units), *_words(text, units)}
+    states = unit(units.states - units.states.mean(0))
+    whole = unit(units.states.mean(0, keepdims=True))[0]
+    title_ends = text.find("\n") if "\n" in text else len(text)
+    return [
+        Candidate(first, last, _signs(text, units, (first, last), sure, states, whole, title_ends))
+        for first, last in sorted(stretches)
+    ]
+
+
+def _signs(
+    text: str,
+    units: Units,
+    stretch: tuple[int, int],
+    sure: dict[tuple[int, int], float],
+    states: NDArray[np.float32],
+    whole: NDArray[np.float32],
+    title_ends: int,
+) -> NDArray[np.float32]:
+    first, last = stretch
+    within = max((s for (a, b), s in sure.items() if a <= first and last <= b), default=0.0)
+    mean = states[first : last + 1].mean(0)
+    word = text_of(text, units, first, last)
+    return np.array(
+        [
+            sure.get(stretch, 0.0),
+            within,
+            float(unit(units.states[first : last + 1].mean(0)) @ whole),
+            float(np.linalg.norm(mean)),
+            float(units.starts[first] < title_ends),
+            first / DEEPEST,
+            float(last - first),
+            float(any(c.isdigit() for c in word)),
+        ],
+        np.float32,
+    )
+
+
+def _phrases(text: str, units: Units) -> Iterator[tuple[int, int]]:
+    """One to LONGEST_PHRASE neighbouring words of letters that neither start nor end with a stop word."""
+    words = [text_of(text, units, at, at) for at in range(min(len(units), DEEPEST))]
+    good = [word[0].isalpha() and len(word) > 1 and word.casefold() not in STOP_WORDS for word in words]
+    for first in range(len(words)):
+        for last in range(first, min(first + LONGEST_PHRASE, len(words))):
+            if last > first and text[int(units.ends[last - 1]) : int(units.starts[last])] != " ":
+                break
+            if good[first] and good[last]:
+                yield first, last
+
+
+def _words(text: str, units: Units) -> Iterator[tuple[int, int]]:
+    """Words of two characters or more, and neighbouring pairs of them, as the dictionary cuts the text."""
+    starts = {start: at for at, start in enumerate(units.starts[:DEEPEST].tolist())}
+    ends = {end: at for at, end in enumerate(units.ends[:DEEPEST].tolist())}
+    if text.isascii():
+        return
+    before: int | None = None
+    for word, start, end in jieba.tokenize(text[: int(units.ends[:DEEPEST][-1])]):
+        good = start in starts and end in ends and any("\u4e00" <= c <= "\u9fff" for c in word)
+        if good and word not in STOP_WORDS:
+            if len(word) > 1:
+                yield starts[start], ends[end]
+            if before is not None:
+                yield before, ends[end]
+            before = starts[start]
+        else:
+            before = None

@@ -1,0 +1,86 @@
+"""Text as units that spans are made of: runs of letters, runs of digits, single Chinese characters and signs."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.model.encoder import Encoded
+
+IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
+"""Scripts written without spaces: each character is a unit of its own."""
+UNIT = re.compile(rf"[{IDEOGRAPH}]|[^\W\d_{IDEOGRAPH}]+|\d+|[^\w\s]|_")
+HASH_ROWS = 1 << 13
+"""Rows of the table of hashed wording: 8,192 x 24 int8 is 200 KB, and a row is shared by few of the common ones."""
+HASH_SLOTS = 7
+SHAPES = 8
+EDGE = "\x02"
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of one text. starts, ends: code points, half open. states: fp32 [U, 384], the mean of the tokens
+    that a unit touches. shapes: fp32 [U, SHAPES]. hashed: int64 [U, HASH_SLOTS], rows of the table."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    states: NDArray[np.float32]
+    shapes: NDArray[np.float32]
+    hashed: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def make_units(text: str, encoded: Encoded) -> Units:
+    """Units of the part of `text` that the encoder saw."""
+    seen = int(encoded.offsets[:, 1].max(initial=0))
+    found = [match.span() for match in UNIT.finditer(text, 0, seen)]
+    places = np.array(found, np.int64).reshape(-1, 2)
+    words = [text[start:end] for start, end in found]
+    states, whole = _states(places, encoded)
+    return Units(places[:, 0], places[:, 1], states, _shapes(text, places, words, whole), _hashed(words))
+
+
+def _states(places: NDArray[np.int64], encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean state of the touching tokens; and [U, 2], whether a token starts or ends where the unit does."""
+    real = encoded.offsets[:, 1] > encoded.offsets[:, 0]
+    offsets, states = encoded.offsets[real], encoded.states[real]
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    touch = (starts[None, :] < places[:, 1:2]) & (ends[None, :] > places[:, 0:1])
+    weight = touch.astype(np.float32)
+    weight /= np.maximum(weight.sum(1, keepdims=True), 1.0)
+    edges = np.stack([np.isin(places[:, 0], starts), np.isin(places[:, 1], ends)], 1)
+    return (weight @ states).astype(np.float32), edges.astype(np.float32)
+
+
+def _shapes(text: str, places: NDArray[np.int64], words: list[str], edges: NDArray[np.float32]) -> NDArray[np.float32]:
+    shapes = np.zeros((len(words), SHAPES), np.float32)
+    line = text.find("\n")
+    for at, ((start, _), word) in enumerate(zip(places.tolist(), words, strict=True)):
+        shapes[at, :4] = word.isdigit(), word[0].isupper(), word.isupper() and len(word) > 1, not word.isalnum()
+        shapes[at, 4] = at > 0 and places[at - 1, 1] == start
+        shapes[at, 5] = 0 <= line < start
+    shapes[:, 6:8] = edges
+    return shapes
+
+
+def _hashed(words: list[str]) -> NDArray[np.int64]:
+    """Rows for the word, its neighbours, the pairs with them, the triple around it, and its shape."""
+    low = [EDGE, EDGE, *(word.casefold() for word in words), EDGE, EDGE]
+    rows = np.zeros((len(words), HASH_SLOTS), np.int64)
+    for at in range(len(words)):
+        before, word, after = low[at + 1 : at + 4]
+        wordings = (word, before, after, before + word, word + after, before + word + after, _shape(words[at]))
+        rows[at] = [zlib.crc32(f"{slot} {w}".encode("utf-8", "replace")) % HASH_ROWS for slot, w in enumerate(wordings)]
+    return rows
+
+
+def _shape(word: str) -> str:
+    """Letters to `a` or `A`, digits to `0`, runs shortened; the last two letters kept: endings tell word classes."""
+    kind = "".join("A" if c.isupper() else "a" if c.isalpha() else "0" if c.isdigit() else c for c in word[:4])
+    return f"{kind} {word[-2:].casefold()}"

@@ -1,0 +1,205 @@
+"""Scores of the heads on a file, with bootstrap intervals, by source and language, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inference.taxonomy import LabelMap, Taxonomy
+from inference.training import data, metrics
+from inference.training.fit_keywords import gold_words
+from inference.training.metrics import Measure
+from inference.training.predictors import Predictors
+from inference.training.tagging import pairs_of
+
+TASKS = ("category", "attributes", "spans", "keywords", "safety")
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """The measures of one file, the main one first. left_out: rows without a label."""
+
+    task: str
+    file: str
+    measures: list[Measure]
+    left_out: int = 0
+
+
+Scorer = Callable[[list[int]], Measure]
+
+
+def evaluate(
+    task: str, file: Path, labels: Path | None, predictors: Predictors, taxonomy: Taxonomy, maps: LabelMap
+) -> Evaluation:
+    """Raises DataError for a bad file, ValueError for rows that hold nothing to measure on."""
+    if task == "attributes":
+        return _attributes(file, predictors)
+    if task == "spans":
+        return _spans(file, predictors)
+    if task == "keywords":
+        return _keywords(file, predictors)
+    if task == "safety":
+        return _safety(file, predictors)
+    rows = data.read_text_rows(file)
+    known = [row for row in rows if row.label.strip()]
+    _needed(known, file, "a category")
+    if labels is not None:
+        measures = category_measures(known, predictors, data.read_labels(labels))
+    else:
+        measures = node_measures(known, predictors, taxonomy, maps)
+    return Evaluation(task, str(file), measures, len(rows) - len(known))
+
+
+def category_measures(rows: Sequence[data.TextRow], predictors: Predictors, labels: Sequence[str]) -> list[Measure]:
+    """Accuracy over a list of labels, and calibration."""
+    found = predictors.labels(rows, labels)
+    right = [choice.label == row.label for choice, row in zip(found, rows, strict=True)]
+    measures = _sliced("accuracy", [row.language for row in rows], lambda at: metrics.mean_measure("", _at(right, at)))
+    return [*measures, _calibration([choice.score for choice in found], right)]
+
+
+def node_measures(
+    rows: Sequence[data.TextRow], predictors: Predictors, taxonomy: Taxonomy, maps: LabelMap
+) -> list[Measure]:
+    """Accuracy at each depth: over the rows whose label's nodes all lie that deep, whether the predicted node
+    agrees with one of them from the root down to that depth."""
+    source = label_source(maps, rows)
+    found = predictors.nodes(rows)
+    measures: list[Measure] = []
+    allowed = [maps.nodes(source, row.label) for row in rows]
+    for depth in range(1, max((taxonomy.depth(node) for node in taxonomy.nodes), default=0) + 1):
+        hits = [
+            any(taxonomy.common(choice.label, node) >= depth for node in nodes)
+            for choice, nodes in zip(found, allowed, strict=True)
+            if nodes and all(taxonomy.depth(node) >= depth for node in nodes)
+        ]
+        if hits:
+            measures.append(metrics.mean_measure(f"accuracy at depth {depth}", hits))
+    inside = [(c, n) for c, n in zip(found, allowed, strict=True) if n]
+    right = [any(taxonomy.common(c.label, node) >= taxonomy.depth(node) for node in n) for c, n in inside]
+    return [
+        metrics.mean_measure("at or under the label's node", right),
+        *measures,
+        _calibration([c.score for c, _ in inside], right),
+    ]
+
+
+def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
+    """The map that knows most of the rows' labels. Raises ValueError when none knows any."""
+    labels = {row.label for row in rows}
+    best = max(maps.maps, key=lambda source: len(labels & set(maps.maps[source])))
+    if not labels & set(maps.maps[best]):
+        raise ValueError(f"no label map knows these labels ({sorted(labels)[:5]}): give a --labels file")
+    return best
+
+
+def _attributes(file: Path, predictors: Predictors) -> Evaluation:
+    rows = data.read_attribute_rows(file)
+    _needed(rows, file, "a listing")
+    answers = predictors.attributes(rows)
+    gold = [pairs_of(row.values) for row in rows]
+    predicted = [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
+    measures = _sliced(
+        "micro F1", [row.source for row in rows], lambda at: metrics.f1_measure("", _at(gold, at), _at(predicted, at))
+    )
+    table = metrics.counts(gold, predicted).sum(0)
+    measures.append(Measure("precision", round(table[0] / max(table[1], 1), 4), 0.0, 1.0, int(table[1])))
+    measures.append(Measure("recall", round(table[0] / max(table[2], 1), 4), 0.0, 1.0, int(table[2])))
+    judged = [
+        (value.score, (name, value.text.strip().casefold()) in right)
+        for each, right in zip(answers, gold, strict=True)
+        for name, values in each.items()
+        for value in values
+    ]
+    return Evaluation(
+        "attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])]
+    )
+
+
+def _spans(file: Path, predictors: Predictors) -> Evaluation:
+    rows = data.read_span_rows(file)
+    _needed(rows, file, "a sentence")
+    found = predictors.spans(rows)
+    gold: list[set[Any]] = [set(row.spans) for row in rows]
+    predicted = [{span[:3] for span in each} for each in found]
+    measures = [metrics.f1_measure("entity F1", gold, predicted)]
+    for label in sorted({span[2] for each in gold for span in each}):
+        only = [[{s for s in each if s[2] == label} for each in side] for side in (gold, predicted)]
+        measures.append(metrics.f1_measure(f"entity F1 [{label}]", *only))
+    judged = [(span[3], span[:3] in right) for each, right in zip(found, gold, strict=True) for span in each]
+    return Evaluation("spans", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])])
+
+
+def _keywords(file: Path, predictors: Predictors) -> Evaluation:
+    rows = keyword_rows(file)
+    gold = [
+        gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows
+    ]
+    kept = [at for at, words in enumerate(gold) if words]
+    _needed(kept, file, "a listing with gold words")
+    found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row in _at(rows, kept)])
+    shares = [
+        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at])
+        for at, each in zip(kept, found, strict=True)
+    ]
+    sources = [rows[at].source for at in kept]
+    measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
+    return Evaluation("keywords", str(file), measures, len(rows) - len(kept))
+
+
+def keyword_rows(file: Path) -> list[data.AttributeRow]:
+    """Attribute rows as they are; a sentence of a BIOES file with its spans as values."""
+    if ".json" in file.name:
+        return data.read_attribute_rows(file)
+    return [span_as_listing(row) for row in data.read_span_rows(file)]
+
+
+def span_as_listing(row: data.SpanRow) -> data.AttributeRow:
+    """Its brand and product words as values."""
+    values: dict[str, tuple[str, ...]] = {}
+    for start, end, label in row.spans:
+        values[label] = (*values.get(label, ()), row.text[start:end])
+    return data.AttributeRow(row.text, "", tuple(values), values, "spans_zh")
+
+
+def _safety(file: Path, predictors: Predictors) -> Evaluation:
+    rows = data.read_safety_rows(file)
+    known = [row for row in rows if row.label]
+    _needed(known, file, "a label")
+    return Evaluation("safety", str(file), safety_measures(known, predictors), len(rows) - len(known))
+
+
+def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> list[Measure]:
+    """Accuracy at one half, by topic, F1 of harmful, calibration."""
+    scores = predictors.safety(rows)
+    right = [(score >= 0.5) == (row.label == "1") for score, row in zip(scores, rows, strict=True)]
+    topics = [row.columns["topic"] for row in rows]
+    measures = _sliced("accuracy", topics, lambda at: metrics.mean_measure("", _at(right, at)))
+    gold = [{1} if row.label == "1" else set() for row in rows]
+    f1 = metrics.f1_measure("F1 of harmful", gold, [{1} if score >= 0.5 else set() for score in scores])
+    return [*measures, f1, _calibration([max(score, 1.0 - score) for score in scores], right)]
+
+
+def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:
+    everything = msgspec.structs.replace(score(list(range(len(keys)))), name=name)
+    parts = [
+        msgspec.structs.replace(score(at), name=f"{name} [{key or 'none'}]")
+        for key, at in sorted(metrics.slices(keys).items())
+    ]
+    return [everything, *parts]
+
+
+def _calibration(scores: Sequence[float], right: Sequence[bool]) -> Measure:
+    error = round(metrics.calibration_error(scores, right), 4)
+    return Measure("expected calibration error", error, error, error, len(scores))
+
+
+def _at(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    return [values[row] for row in rows]
+
+
+def _needed(rows: Sequence[object], file: Path, what: str) -> None:
+    if not rows:
+        raise ValueError(f"{file}: at least one row with {what}")

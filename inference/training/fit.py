@@ -1,0 +1,258 @@
+"""Fits every head from the data folder, writes the weights, and measures them on the development splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.model.encoder import Encoded
+from inference.tasks.bundle import TASKS
+from inference.tasks.category import NameSide, node_side
+from inference.tasks.weights import as_stored, save_head
+from inference.taxonomy import LabelMap, Taxonomy
+from inference.training import corpora, evaluate
+from inference.training.cache import EncodingCache, features_of
+from inference.training.data import AttributeRow, TextRow
+from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
+from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words
+from inference.training.fit_spans import fit_attributes, fit_spans
+from inference.training.metrics import Measure, mean_measure
+from inference.training.predictors import Predictors, Report
+from inference.training.softmax import best_temperature, fit_softmax
+from inference.training.splits import number_of
+from inference.training.tagging import attribute_text
+
+COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
+"""Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
+SAFETY_COST = 3.0
+HARMLESS_TITLES = 3_000
+"""Product titles taken as harmless: without them a head fitted on posts alone calls one title in ten harmful."""
+SOURCES = {
+    "zh_store_titles": "zh_store_titles.category",
+    "fashion": "fashion.articleType",
+    "pricerunner": "pricerunner.category",
+}
+SOURCE_WEIGHTS = {
+    "zh_store_titles": 1.0,
+    "fashion": 0.7,
+    "pricerunner": 0.4,
+    "retail_demo": 1.0,
+    "attributes": 1.0,
+    "names": 1.0,
+}
+"""Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
+THREADS = 1
+"""Sums in torch depend on the number of threads; one thread gives the same weights on every run."""
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """What fitting needs. out: the weights folder, read again for measuring."""
+
+    data: Path
+    out: Path
+    cache: EncodingCache
+    taxonomy: Taxonomy
+    maps: LabelMap
+    report: Report
+
+    def fit(self, tasks: Sequence[str] = TASKS) -> dict[str, list[Measure]]:
+        """Fit, write and measure; keywords need the attributes and spans heads in `out`. Raises DataError, OSError."""
+        torch.set_num_threads(THREADS)
+        makers = {
+            "category": self._category,
+            "attributes": self._attributes,
+            "spans": self._spans,
+            "keywords": self._keywords,
+            "safety": self._safety,
+        }
+        return {task: makers[task]() for task in TASKS if task in tasks}
+
+    def _predictors(self) -> Predictors:
+        return Predictors(self.out, self.cache, self.taxonomy, self.report)
+
+    def _encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
+        return self.cache.encode(texts, states, lambda done, total: self.report(step, done, total))
+
+    def _save(
+        self, task: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], dev: list[Measure]
+    ) -> list[Measure]:
+        save_head(self.out, task, arrays, {**meta, "dev": msgspec.to_builtins(dev)})
+        return dev
+
+    def _told(self, step: str) -> Any:
+        return lambda done, total, _: self.report(step, done, total)
+
+    def _category(self) -> list[Measure]:
+        splits = {each.name: corpora.category_split(self.data, each) for each in corpora.CATEGORY_SETS}
+        arrays: dict[str, NDArray[Any]] = {}
+        sets: dict[str, list[str]] = {}
+        for name, split in splits.items():
+            sets[name], fitted = self._linear(name, split.train, split.dev)
+            arrays |= with_prefix(name, fitted)
+        arrays |= self._matcher({name: split.train for name, split in splits.items()}, splits["fashion"].dev)
+        meta = {"sets": sets, "rows": {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}}
+        save_head(self.out, "category", arrays, meta)
+        predictors, dev = self._predictors(), []
+        for name, split in splits.items():
+            measures = evaluate.category_measures(split.dev, predictors, sets[name])
+            measures += evaluate.node_measures(split.dev, predictors, self.taxonomy, self.maps)
+            dev += [msgspec.structs.replace(each, name=f"{name}: {each.name}") for each in measures]
+        return self._save("category", arrays, meta, dev)
+
+    def _linear(self, name: str, train: list[TextRow], dev: list[TextRow]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+        labels = sorted({row.label for row in train})
+        index = {label: at for at, label in enumerate(labels)}
+        features = features_of(self._encode(name, [row.text for row in train]))
+        self.report(f"fit {name}", 0, 1)
+        truth = np.array([index[row.label] for row in train], np.int64)
+        arrays = fit_softmax(features, [row.text for row in train], truth, len(labels), COSTS[name])
+        arrays = self._heated(arrays, labels, [row for row in dev if row.label in index])
+        self.report(f"fit {name}", 1, 1)
+        return labels, arrays
+
+    def _heated(
+        self, arrays: dict[str, NDArray[Any]], labels: list[str], dev: list[TextRow]
+    ) -> dict[str, NDArray[Any]]:
+        from inference.tasks.linear import Linear
+
+        model = Linear(labels, as_stored(arrays))
+        encoded = self._encode("dev", [row.text for row in dev])
+        odds = np.stack([model.log_odds(each.features, row.text) for each, row in zip(encoded, dev, strict=True)])
+        truth = np.array([labels.index(row.label) for row in dev], np.int64)
+        return {**arrays, "temperature": np.array([best_temperature(odds, truth)], np.float32)}
+
+    def _matcher(self, rows: dict[str, list[TextRow]], dev: list[TextRow]) -> dict[str, NDArray[Any]]:
+        from inference.tasks.category import NameMatcher
+
+        predictors = self._predictors()
+        names = predictors.node_names()
+        side = node_side([names["node.en"], names["node.zh"]], self.taxonomy)
+        at = {node: row for row, node in enumerate(self.taxonomy.nodes)}
+        listings = self._name_listings(names["node.en"].texts, names["node.zh"].texts)
+        for name, each in rows.items():
+            listings += self._listings(name, [(row.text, self._allowed(SOURCES[name], row.label, at)) for row in each])
+        retail = [
+            (text, self._allowed("retail_demo.category|style", key, at))
+            for text, key in corpora.catalogue_rows(self.data)
+        ]
+        titles = corpora.attribute_split(self.data).train
+        found = [(row.title, self._allowed("attributes.category", row.category, at)) for row in titles]
+        listings += self._listings("retail_demo", retail) + self._listings("attributes", found)
+        arrays = fit_matcher(listings, side, self._told("fit names"))
+        return {**arrays, "heat": self._heat(NameMatcher(as_stored(arrays)), side, dev, at)}
+
+    def _heat(self, matcher: Any, side: NameSide, dev: list[TextRow], at: dict[str, int]) -> NDArray[np.float32]:
+        vectors = matcher.vectors(side)
+        allowed = [self._allowed("fashion.articleType", row.label, at, below=False) for row in dev]
+        kept = [row for row, nodes in enumerate(allowed) if len(nodes)]
+        encoded = self._encode("dev", [dev[row].text for row in kept])
+        scores = np.stack([matcher.scores(each, vectors) for each in encoded])
+        return np.array([best_heat(scores, [allowed[row] for row in kept])], np.float32)
+
+    def _allowed(self, source: str, label: str, at: dict[str, int], below: bool = True) -> NDArray[np.int64]:
+        nodes = self.maps.nodes(source, label)
+        spread = {each for node in nodes for each in (self.taxonomy.under(node) if below else (node,))}
+        return np.array(sorted(at[node] for node in spread), np.int64)
+
+    def _listings(self, name: str, rows: list[tuple[str, NDArray[np.int64]]]) -> list[Listing]:
+        rows = [(text, allowed) for text, allowed in rows if len(allowed)]
+        encoded = self._encode(name, [text for text, _ in rows])
+        return [Listing(e, allowed, SOURCE_WEIGHTS[name]) for e, (_, allowed) in zip(encoded, rows, strict=True)]
+
+    def _name_listings(self, *languages: Sequence[str]) -> list[Listing]:
+        found: list[Listing] = []
+        for texts in languages:
+            rows = [np.array([at], np.int64) for at in range(len(texts))]
+            encoded = self._encode("names", texts)
+            found += [Listing(e, row, SOURCE_WEIGHTS["names"]) for e, row in zip(encoded, rows, strict=True)]
+        return found
+
+    def _attributes(self) -> list[Measure]:
+        split = corpora.attribute_split(self.data)
+        train, dev = (
+            list(zip(rows, self._encode("listings", [attribute_text(row) for row in rows], True), strict=True))
+            for rows in (split.train, split.dev)
+        )
+        asked = sorted({name for row in (*split.train, *split.dev) for name in row.ask})
+        names = dict(zip(asked, self._encode("names", asked), strict=True))
+        arrays, meta = fit_attributes(train, dev, names, self._told("fit attributes"))
+        meta["rows"] = {"attributes": [len(train), len(dev), split.dropped]}
+        save_head(self.out, "attributes", arrays, meta)
+        measures = self._measured("attributes", "attributes/dev.jsonl.gz")
+        return self._save("attributes", arrays, meta, measures)
+
+    def _spans(self) -> list[Measure]:
+        split = corpora.span_split(self.data)
+        train, dev = (
+            list(zip(rows, self._encode("sentences", [row.text for row in rows], True), strict=True))
+            for rows in (split.train, split.dev)
+        )
+        arrays, meta = fit_spans(train, dev, self._told("fit spans"))
+        meta["rows"] = {"spans_zh": [len(train), len(dev), split.dropped]}
+        save_head(self.out, "spans", arrays, meta)
+        return self._save("spans", arrays, meta, self._measured("spans", "spans_zh/dev.bieos.gz"))
+
+    def _keywords(self) -> list[Measure]:
+        """On dev rows only: on its own training rows the heads below are surer than they will ever be again."""
+        rows = [*corpora.attribute_split(self.data).dev]
+        rows += [evaluate.span_as_listing(row) for row in corpora.span_split(self.data).dev]
+        judged = self._keyword_rows([row for row in rows if _half(row) == 0])
+        arrays, meta = fit_keywords([row for _, row in judged])
+        save_head(self.out, "keywords", arrays, meta)
+        from inference.training.fit_keywords import head_of, recall
+
+        head = head_of((as_stored(arrays), meta))
+        measured = self._keyword_rows([row for row in rows if _half(row) == 1])
+        shares = [(source, recall(head, row)) for source, row in measured if row.gold]
+        dev = [mean_measure("recall@10", [share for _, share in shares])]
+        for source in sorted({source for source, _ in shares}):
+            dev.append(mean_measure(f"recall@10 [{source}]", [share for of, share in shares if of == source]))
+        return self._save("keywords", arrays, {**meta, "rows": {"dev halves": [len(judged), len(measured), 0]}}, dev)
+
+    def _keyword_rows(self, rows: list[AttributeRow]) -> list[tuple[str, KeywordRow]]:
+        bare = [AttributeRow(row.title, row.description, (), {}) for row in rows]
+        seen = self._predictors().seen(bare)
+        golds = [
+            gold_words(text, [v for vs in row.values.values() for v in vs])
+            for row, (text, _, _) in zip(rows, seen, strict=True)
+        ]
+        return [(row.source, KeywordRow(*each, gold)) for row, each, gold in zip(rows, seen, golds, strict=True)]
+
+    def _safety(self) -> list[Measure]:
+        sets = corpora.safety_sets(self.data)
+        titles = [row.title for row in corpora.attribute_split(self.data).train][: HARMLESS_TITLES // 2]
+        titles += [row.text for row in corpora.category_split(self.data, corpora.CATEGORY_SETS[0]).train][
+            : HARMLESS_TITLES // 2
+        ]
+        rows = [(row.text, int(row.label)) for each in sets for row in each.split.train if row.label]
+        rows += [(title, 0) for title in titles]
+        features = features_of(self._encode("safety", [text for text, _ in rows]))
+        self.report("fit safety", 0, 1)
+        truth = np.array([label for _, label in rows], np.int64)
+        arrays = fit_softmax(features, [text for text, _ in rows], truth, 2, SAFETY_COST)
+        cold = [row for row in sets[0].split.dev if row.label]
+        arrays = self._heated(arrays, ["0", "1"], cold)
+        self.report("fit safety", 1, 1)
+        meta = {"rows": {each.name: [len(each.split.train), len(each.split.dev), each.split.dropped] for each in sets}}
+        save_head(self.out, "safety", arrays, meta)
+        predictors, dev = self._predictors(), []
+        for each in sets:
+            kept = [row for row in each.split.dev if row.label]
+            measures = evaluate.safety_measures(kept, predictors)
+            dev += [msgspec.structs.replace(m, name=f"{each.name}: {m.name}") for m in measures]
+        return self._save("safety", arrays, meta, dev)
+
+    def _measured(self, task: str, file: str) -> list[Measure]:
+        return evaluate.evaluate(task, self.data / file, None, self._predictors(), self.taxonomy, self.maps).measures
+
+
+def _half(row: AttributeRow) -> int:
+    return number_of(f"half {row.title}") % 2

@@ -1,0 +1,109 @@
+"""Fits the category head: linear weights for each set's labels, and the comparison with names (torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference.model.encoder import Encoded
+from inference.tasks.category import NameSide, unit
+from inference.training.fit_tagger import Told
+from inference.training.softmax import Arrays, best_temperature
+
+WIDTH = 96
+"""Of the common space: 64 lose a point of fashion nodes, 128 gain nothing."""
+EPOCHS = 14
+BATCH = 256
+RATE, DECAY, DROPOUT = 2e-3, 0.05, 0.2
+FEATURE_NOISE = 0.3
+COSINE_START = 8.0
+"""Centred cosines lie within +-0.6; times 8 that is a likelihood ratio of 100, a mild opinion."""
+SEED = 20261124
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A text and the nodes that it may belong to (rows of the name side). weight: of its loss."""
+
+    encoded: Encoded
+    allowed: NDArray[np.int64]
+    weight: float = 1.0
+
+
+class _Matcher(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        start = torch.randn(width, WIDTH) / width**0.5
+        self.query, self.name = nn.Parameter(start.clone() * 0.5), nn.Parameter(start.clone() * 0.5)
+        self.cosine = nn.Parameter(torch.tensor(COSINE_START))
+        self.drop = nn.Dropout(DROPOUT)
+
+    def forward(self, query: Tensor, cosine: Tensor, names: Tensor) -> Tensor:
+        out: Tensor = (self.drop(query) @ self.query) @ (self.drop(names) @ self.name).T + self.cosine * cosine
+        return out
+
+
+def fit_matcher(listings: Sequence[Listing], side: NameSide, told: Told) -> Arrays:
+    """Weights of a NameMatcher, heat 1: the likelihood that a listing lies at one of its allowed nodes."""
+    torch.manual_seed(SEED)
+    features = np.stack([each.encoded.features for each in listings])
+    pooled = np.stack([each.encoded.pooled for each in listings])
+    fixed = {
+        "query_mean": features.mean(0), "query_scale": 1.0 / (features.std(0) + 1e-4),
+        "name_mean": side.features.mean(0), "name_scale": 1.0 / (side.features.std(0) + 1e-4),
+        "pooled_mean": pooled.mean(0), "name_pooled_mean": side.pooled.mean(0),
+    }  # fmt: skip
+    query = torch.from_numpy((features - fixed["query_mean"]) * fixed["query_scale"])
+    names = torch.from_numpy((side.features - fixed["name_mean"]) * fixed["name_scale"])
+    cosine = torch.from_numpy(unit(pooled - fixed["pooled_mean"]) @ unit(side.pooled - fixed["name_pooled_mean"]).T)
+    allowed = torch.zeros(len(listings), len(side.features), dtype=torch.bool)
+    for row, each in enumerate(listings):
+        allowed[row, torch.from_numpy(each.allowed)] = True
+    weights = torch.tensor([each.weight for each in listings])
+    net = _Matcher(features.shape[1])
+    _train(net, query, cosine, names, allowed, weights, told)
+    learned = {name: getattr(net, name).detach().numpy() for name in ("query", "name")}
+    cosine_weight = np.array([float(net.cosine.detach())], np.float32)
+    return {**fixed, **learned, "cosine": cosine_weight, "heat": np.ones(1, np.float32)}
+
+
+def _train(
+    net: _Matcher, query: Tensor, cosine: Tensor, names: Tensor, allowed: Tensor, weights: Tensor, told: Told
+) -> None:
+    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
+    batches = (len(query) + BATCH - 1) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=EPOCHS * batches, pct_start=0.1)
+    rng, done = np.random.default_rng(SEED), 0
+    net.train()
+    for _ in range(EPOCHS):
+        order = rng.permutation(len(query))
+        for at in range(batches):
+            rows = torch.from_numpy(order[at * BATCH : (at + 1) * BATCH])
+            noisy = query[rows] + FEATURE_NOISE * torch.randn(len(rows), query.shape[1])
+            log_p = torch.log_softmax(net(noisy, cosine[rows], names), 1)
+            likelihood = torch.logsumexp(log_p.masked_fill(~allowed[rows], -1e9), 1)
+            loss = -(likelihood * weights[rows]).sum() / weights[rows].sum()
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            done += 1
+            told(done, EPOCHS * batches, float(loss.detach()))
+
+
+def best_heat(scores: NDArray[np.float32], allowed: Sequence[NDArray[np.int64]]) -> float:
+    """The temperature for which the best node is right as often as it says; over rows with one allowed node."""
+    single = [row for row, each in enumerate(allowed) if len(each) == 1]
+    labels = np.array([int(allowed[row][0]) for row in single], np.int64)
+    return best_temperature(scores[single], labels) if single else 1.0
+
+
+def with_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of one set's Linear under its name."""
+    return {f"{prefix}.{name}": value for name, value in arrays.items()}

@@ -1,0 +1,69 @@
+"""Fits a linear classifier (inference/tasks/linear.py): multinomial logistic loss, L2, by L-BFGS. Needs scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from inference.tasks.linear import ROWS, standardised, wordings
+
+ITERATIONS = 120
+"""After which dev accuracy of every set has been flat for 40 iterations."""
+TEMPERATURES = np.geomspace(0.3, 4.0, 40)
+
+Floats = NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]]
+
+
+def fit_softmax(features: Floats, texts: Sequence[str], labels: NDArray[np.int64], classes: int, cost: float) -> Arrays:
+    """Weights of a Linear, temperature 1. cost: weight of the loss against half the squared norm."""
+    mean, scale = features.mean(0), 1.0 / (features.std(0) + 1e-4)
+    wording, idf = _wordings(texts)
+    dense = standardised(features, mean, scale)
+    width = dense.shape[1]
+    truth = np.eye(classes, dtype=np.float32)[labels]
+    transposed = wording.T.tocsr()
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        w = flat.reshape(-1, classes).astype(np.float32)
+        scores = dense @ w[:width] + wording @ w[width:-1] + w[-1]
+        scores -= scores.max(1, keepdims=True)
+        log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        gap = (np.exp(log_p) - truth) * np.float32(cost)
+        gradient = np.concatenate([dense.T @ gap, transposed @ gap, gap.sum(0, keepdims=True)])
+        gradient[:-1] += w[:-1]
+        value = -cost * float((log_p * truth).sum(dtype=np.float64)) + 0.5 * float((w[:-1] ** 2).sum(dtype=np.float64))
+        return value, gradient.astype(np.float64).ravel()
+
+    start = np.zeros((width + ROWS + 1) * classes)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS, "maxcor": 6})
+    w = found.x.reshape(-1, classes).astype(np.float32)
+    arrays: Arrays = {"mean": mean, "scale": scale, "idf": idf, "dense": w[:width], "sparse": w[width:-1]}
+    return arrays | {"bias": w[-1], "temperature": np.ones(1, np.float32)}
+
+
+def best_temperature(log_odds: Floats, labels: NDArray[np.int64]) -> float:
+    """The temperature that makes the scores [N, C] likeliest (Guo et al. 2017)."""
+
+    def cost(temperature: float) -> float:
+        scores = log_odds / temperature
+        scores = scores - scores.max(1, keepdims=True)
+        return float((np.log(np.exp(scores).sum(1)) - scores[np.arange(len(labels)), labels]).mean())
+
+    return float(min(TEMPERATURES, key=cost))
+
+
+def _wordings(texts: Sequence[str]) -> tuple[csr_matrix, Floats]:
+    rows = [wordings(text).rows for text in texts]
+    counts = np.bincount(np.concatenate(rows), minlength=ROWS)
+    idf = np.log(1.0 + len(texts) / (1.0 + counts)).astype(np.float32)
+    idf[counts == 0] = 0.0
+    values = [idf[each] / max(float(np.linalg.norm(idf[each])), 1e-6) for each in rows]
+    ends = np.concatenate([[0], np.cumsum([len(each) for each in rows])])
+    matrix = csr_matrix((np.concatenate(values), np.concatenate(rows), ends), shape=(len(texts), ROWS))
+    return matrix.astype(np.float32), idf

@@ -1,0 +1,113 @@
+"""Rows with gold spans or values, as examples of the tagger; and calibration and thresholds chosen on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.model.encoder import Encoded
+from inference.model.text import compose
+from inference.tasks.attributes import accept, distinct_values
+from inference.tasks.spans import LABELS, resolve
+from inference.tasks.tagger import Found
+from inference.tasks.units import Units, make_units
+from inference.training.data import AttributeRow, SpanRow
+from inference.training.fit_tagger import Example, bioes
+from inference.training.metrics import f1
+
+THRESHOLDS = np.arange(0.10, 0.91, 0.02).round(2).tolist()
+
+
+def attribute_text(row: AttributeRow) -> str:
+    """What the encoder reads of a row: the same composition as in serving."""
+    return compose(row.title, row.description).text
+
+
+def attribute_example(row: AttributeRow, encoded: Encoded, index: dict[str, int]) -> Example:
+    """Each value is marked wherever it stands as whole units, longer values first."""
+    text = attribute_text(row)
+    units = make_units(text, encoded)
+    tags = [bioes(_places(text, units, row.values[name]), len(units)) for name in row.ask]
+    names = np.array([index[name] for name in row.ask], np.int64)
+    return Example(units, names, np.array(tags, np.int64).reshape(len(names), len(units)))
+
+
+def span_example(row: SpanRow, encoded: Encoded) -> Example:
+    """Brand and product words; a span whose edges cut a unit is left out."""
+    units = make_units(row.text, encoded)
+    first, last = _edges(units)
+    tags = []
+    for label in LABELS:
+        inside = [(first[a], last[b]) for a, b, x in row.spans if x == label and a in first and b in last]
+        tags.append(bioes(inside, len(units)))
+    return Example(units, np.arange(len(LABELS)), np.array(tags, np.int64).reshape(len(LABELS), len(units)))
+
+
+def attribute_f1(
+    rows: Sequence[AttributeRow], units: Sequence[Units], found: Sequence[list[list[Found]]], first: float, more: float
+) -> float:
+    """Micro F1 at two thresholds."""
+    predicted, gold = [], []
+    for row, each, names in zip(rows, units, found, strict=True):
+        text = attribute_text(row)
+        values = {
+            name: distinct_values(text, each, accept(spans, first, more))
+            for name, spans in zip(row.ask, names, strict=True)
+        }
+        predicted.append(pairs_of(values))
+        gold.append(pairs_of(row.values))
+    return f1(gold, predicted)
+
+
+def span_f1(rows: Sequence[SpanRow], units: Sequence[Units], found: Sequence[list[list[Found]]], least: float) -> float:
+    """Entity F1 at a threshold."""
+    predicted = [span_set(each, resolve(spans, least)) for each, spans in zip(units, found, strict=True)]
+    return f1([set(row.spans) for row in rows], predicted)
+
+
+def pairs_of(values: dict[str, list[str]] | dict[str, tuple[str, ...]]) -> set[tuple[str, str]]:
+    """(name, value) pairs as they are compared: case folded, outer space left out."""
+    return {(name, value.strip().casefold()) for name, each in values.items() for value in each}
+
+
+def span_set(units: Units, found: Iterable[tuple[str, Found]]) -> set[tuple[int, int, str]]:
+    """Spans of units as spans of code points."""
+    return {(int(units.starts[each.first]), int(units.ends[each.last]), label) for label, each in found}
+
+
+def platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset that turn log odds into honest probabilities (Platt 1999), by Newton's method."""
+    slope, offset = 1.0, 0.0
+    x = np.stack([scores, np.ones_like(scores)])
+    for _ in range(50):
+        p = 1.0 / (1.0 + np.exp(-(slope * scores + offset)))
+        weight = np.maximum(p * (1.0 - p), 1e-6)
+        step = np.linalg.solve((x * weight) @ x.T + 1e-6 * np.eye(2), x @ (right - p))
+        slope, offset = slope + float(step[0]), offset + float(step[1])
+        if float(np.abs(step).max()) < 1e-6:
+            break
+    return slope, offset
+
+
+def _places(text: str, units: Units, values: Sequence[str]) -> list[tuple[int, int]]:
+    first, last = _edges(units)
+    low = text.casefold() if len(text.casefold()) == len(text) else text.lower()
+    low = low if len(low) == len(text) else text
+    taken = np.zeros(len(units), bool)
+    places: list[tuple[int, int]] = []
+    for value in sorted({value.strip().casefold() for value in values if value.strip()}, key=lambda v: (-len(v), v)):
+        at = low.find(value)
+        while at >= 0:
+            begin, end = first.get(at), last.get(at + len(value))
+            if begin is not None and end is not None and not taken[begin : end + 1].any():
+                taken[begin : end + 1] = True
+                places.append((begin, end))
+            at = low.find(value, at + 1)
+    return places
+
+
+def _edges(units: Units) -> tuple[dict[int, int], dict[int, int]]:
+    starts, ends = units.starts.tolist(), units.ends.tolist()
+    return {start: at for at, start in enumerate(starts)}, {end: at for at, end in enumerate(ends)}
