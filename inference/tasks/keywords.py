@@ -22,93 +22,12 @@ LONGEST_PHRASE = 3
 SIGNS = 8
 DEEPEST = 120
 """Units from the start of the text in which phrases are looked for; what names a product stands early."""
-STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "for",
-        "from",
-        "has",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "new",
-        "no",
-        "not",
-        "of",
-        "off",
-        "on",
-        "or",
-        "our",
-        "per",
-        "so",
-        "than",
-        "that",
-        "the",
-        "their",
-        "this",
-        "to",
-        "up",
-        "use",
-        "used",
-        "uses",
-        "with",
-        "you",
-        "your",
-        "all",
-        "any",
-        "can",
-        "will",
-        "more",
-        "most",
-        "other",
-        "out",
-        "over",
-        "set",
-        "free",
-        "hot",
-        "sale",
-        "2018",
-        "2019",
-        "的",
-        "了",
-        "和",
-        "与",
-        "及",
-        "或",
-        "在",
-        "是",
-        "有",
-        "为",
-        "把",
-        "被",
-        "也",
-        "就",
-        "都",
-        "而",
-        "但",
-        "等",
-        "个",
-        "款",
-        "新",
-        "这",
-        "那",
-        "一",
-        "包邮",
-        "新款",
-        "正品",
-        "特价",
-        "促销",
-    ]
+_ENGLISH = (
+    "a an and are as at be by for from has in into is it its new no not of off on or our per so than that the their "
+    "this to up use used uses with you your all any can will more most other out over set free hot sale 2018 2019"
 )
+_CHINESE = "的 了 和 与 及 或 在 是 有 为 把 被 也 就 都 而 但 等 个 款 新 这 那 一 包邮 新款 正品 特价 促销"
+STOP_WORDS = frozenset(_ENGLISH.split()) | frozenset(_CHINESE.split())
 
 jieba.setLogLevel(logging.WARNING)
 
@@ -135,7 +54,6 @@ class KeywordHead:
     """arrays: weights [SIGNS], bias [1]. meta: `least`, the least probability of a keyword."""
 
     def __init__(self, file: HeadFile) -> None:
-        jieba.initialize()  # a second of reading its dictionary: here, and not in the first listing
         self._weights, self._bias = file.arrays["weights"], float(file.arrays["bias"][0])
         self._least = float(file.meta["least"])
 
