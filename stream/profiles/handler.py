@@ -178,6 +178,9 @@ class ProfilesHandler:
         stamp = (self._epoch, record.offset)
         origin = Origin(record.partition, stamp, record.timestamp, digest_of(envelope.source, envelope.id))
         outcome = apply_event(state, event, origin, self._projection.get, self._rules)
+        if state.unresolved:
+            # Before the next await: facts that arrive from here on must find who waits for them.
+            lane.note_waiting(key, state.unresolved[-1].product_id)
         # Also a replayed event touches its key and is written on (rule 1): the crash may have come before that.
         batch.touched[key] = state
         batch.traces[key] = envelope.traceparent
@@ -204,9 +207,8 @@ class ProfilesHandler:
 
     async def _write(self, lane: Lane, batch: Batch) -> None:
         now = self._now_ms()
-        for key, state in batch.touched.items():
+        for state in batch.touched.values():
             advance(state, lane.watermark.value)
-            lane.note_waiting(key, state)
         if batch.touched:
             await self._state.write(lane.partition, batch.touched, now)
         await self._passed(FaultPoint.AFTER_CHANGELOG)

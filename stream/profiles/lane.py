@@ -30,12 +30,12 @@ class Lane:
         self.keys += 1
         self.watermark.restore(state.as_of)
         self.expiry.set(key, valid_until(state, state.as_of))
-        self.note_waiting(key, state)
-
-    def note_waiting(self, key: bytes, state: UserState) -> None:
-        """Remember for which products the user waits."""
         for event in state.unresolved:
-            self.waiting.setdefault(event.product_id, set()).add(key)
+            self.note_waiting(key, event.product_id)
+
+    def note_waiting(self, key: bytes, product: str) -> None:
+        """Remember that the user waits for a product's facts."""
+        self.waiting.setdefault(product, set()).add(key)
 
     def take_waiting(self, product: str) -> Iterator[bytes]:
         """Users that wait for the product, forgotten here."""

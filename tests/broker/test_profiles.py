@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -55,6 +56,15 @@ async def test_facts_that_come_while_the_worker_is_away_are_joined_at_its_start(
     assert await worker.stop() == 0, worker.text()
     await env.list(facts)
     await env.start().ready()
+    await env.equal_to_recount()
+
+
+async def test_facts_and_events_that_come_together_converge(env: Env) -> None:
+    facts, events = make_facts(300), make_events(3000, products=300)
+    worker = env.start(PROFILES__MAX_BATCH="20")
+    await worker.ready()
+    await asyncio.gather(env.list(facts), env.send(events))
+    await env.settled()
     await env.equal_to_recount()
 
 
