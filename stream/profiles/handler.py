@@ -34,7 +34,13 @@ from stream.kafka.sources import check_stamp
 from stream.metrics import Meters
 from stream.profiles.apply import Origin, Rules, apply_event, digest_of, resolve, was_repeated
 from stream.profiles.lane import Lane
-from stream.profiles.outgoing import by_product_record, features_record, profile_record
+from stream.profiles.outgoing import (
+    by_product_record,
+    features_record,
+    features_stationery,
+    profile_record,
+    profile_stationery,
+)
 from stream.profiles.projection import Projection
 from stream.profiles.publish import advance, valid_until
 from stream.profiles.state import UserState
@@ -186,7 +192,7 @@ class ProfilesHandler:
         batch.traces[key] = envelope.traceparent
         if isinstance(event.product_id, str) and not was_repeated(state, origin):
             home = self._home(event.product_id)
-            batch.by_product.setdefault(home, []).append(by_product_record(record, envelope, event, self._epoch))
+            batch.by_product.setdefault(home, []).append(by_product_record(record, event, self._epoch))
         return outcome
 
     def _home(self, product: str) -> int:
@@ -221,7 +227,8 @@ class ProfilesHandler:
         if not states:
             return
         now, sends = self._now_ms(), self._path.sends
-        profiles = [profile_record(key, s, self._rules, now, traces.get(key, "")) for key, s in states.items()]
+        paper = profile_stationery(now)
+        profiles = [profile_record(key, s, self._rules, paper, traces.get(key, "")) for key, s in states.items()]
         await sends.send_many(self._profiles, lane.partition, profiles, now)
         await self._publish_features(lane, states, traces)
         freshness = self._meters.histogram("shangxin_freshness_seconds", topic=self._profiles)
@@ -232,10 +239,10 @@ class ProfilesHandler:
         self, lane: Lane, states: Mapping[bytes, UserState], traces: Mapping[bytes, str]
     ) -> None:
         now, watermark = self._now_ms(), lane.watermark.value
-        records = []
+        records, paper = [], features_stationery(now)
         for key, state in states.items():
             as_of = max(watermark, state.as_of)
-            records.append(features_record(key, state, as_of, now, traces.get(key, "")))
+            records.append(features_record(key, state, as_of, paper, traces.get(key, "")))
             lane.expiry.set(key, valid_until(state, as_of))
         await self._path.sends.send_many(self._features, lane.partition, records, now)
 
