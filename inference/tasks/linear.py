@@ -6,6 +6,7 @@ import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Wordings:
 def wordings(text: str) -> Wordings:
     """Units (letters, digits, single Chinese characters), their pairs, and the endings of long words."""
     words = UNIT.findall(unicodedata.normalize("NFKC", text[:CHARACTERS]).casefold())
-    pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    pairs = [f"{a} {b}" for a, b in pairwise(words)]
     endings = [f"*{word[-4:]}" for word in words if len(word) > 5]
     starts = [f"{word[:4]}*" for word in words if len(word) > 5]
     hashed = {zlib.crc32(each.encode("utf-8", "replace")) % ROWS for each in (*words, *pairs, *endings, *starts)}

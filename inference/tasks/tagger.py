@@ -142,4 +142,4 @@ def _log_sum(x: Doubles, axis: int) -> Doubles:
 
 
 def _relu(x: NDArray[Any]) -> Floats:
-    return np.maximum(x, np.float32(0.0))
+    return np.asarray(np.maximum(x, np.float32(0.0)), np.float32)

@@ -31,6 +31,7 @@ class EncodingCache:
     def __init__(self, encoder: Encoder, encoder_name: str, file: Path | None) -> None:
         self._encoder = encoder
         self._name = encoder_name
+        self._keeps = file is not None
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         self._store = sqlite3.connect(file or ":memory:", timeout=LOCK_S)
@@ -50,8 +51,8 @@ class EncodingCache:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if bodies[key] is None}
         for key, encoded in zip(missing, self._encoder.encode(list(missing.values())), strict=True):
             bodies[key] = pack(encoded, states)
-        rows = [(key, bodies[key]) for key in missing]
-        with self._store:
+        rows = [(key, bodies[key]) for key in missing if self._keeps]
+        with self._store:  # one transaction
             self._store.executemany("insert or replace into encoded values (?, ?)", rows)
         return [_unpack(body) for key in keys if (body := bodies[key]) is not None]
 

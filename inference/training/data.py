@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from inference.errors import Rejected
+
 BAD_SHOWN = 80
 """Characters of an offending value that are quoted."""
 TAG_POSITIONS = "BIES"
@@ -20,7 +22,7 @@ HARMFUL_CLASSES = (0, 1)
 T = TypeVar("T")
 
 
-class DataError(ValueError):
+class DataError(Rejected):
     """A file of a data set is wrong. The message names file, row (from 1), field, value and rule."""
 
     def __init__(self, file: Path, row: int, name: str, value: object, rule: str) -> None:
@@ -114,8 +116,7 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    opened = gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
-    with opened as stream:
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from inference.errors import Rejected
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import data, metrics
 from inference.training.fit_keywords import gold_words
@@ -33,7 +34,7 @@ Scorer = Callable[[list[int]], Measure]
 def evaluate(
     task: str, file: Path, labels: Path | None, predictors: Predictors, taxonomy: Taxonomy, maps: LabelMap
 ) -> Evaluation:
-    """Raises DataError for a bad file, ValueError for rows that hold nothing to measure on."""
+    """Raises DataError for a bad file, Rejected for rows that hold nothing to measure on."""
     if task == "attributes":
         return _attributes(file, predictors)
     if task == "spans":
@@ -87,11 +88,11 @@ def node_measures(
 
 
 def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
-    """The map that knows most of the rows' labels. Raises ValueError when none knows any."""
+    """The map that knows most of the rows' labels. Raises Rejected when none knows any."""
     labels = {row.label for row in rows}
     best = max(maps.maps, key=lambda source: len(labels & set(maps.maps[source])))
     if not labels & set(maps.maps[best]):
-        raise ValueError(f"no label map knows these labels ({sorted(labels)[:5]}): give a --labels file")
+        raise Rejected(f"no label map knows these labels ({sorted(labels)[:5]}): give a --labels file")
     return best
 
 
@@ -202,4 +203,4 @@ def _at(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
 
 def _needed(rows: Sequence[object], file: Path, what: str) -> None:
     if not rows:
-        raise ValueError(f"{file}: at least one row with {what}")
+        raise Rejected(f"{file}: at least one row with {what}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from inference.model.encoder import Encoded
-from inference.model.names import Names, encode_names
+from inference.model.names import Names, names_of
 from inference.model.text import compose
 from inference.tasks.attributes import AttributeHead
 from inference.tasks.category import CategoryHead, LabelChooser, node_side
@@ -76,7 +76,7 @@ class Predictors:
         ids = [node.id for node in nodes]
         texts = {language: [node.name(language) for node in nodes] for language in ("en", "zh")}
         return {
-            f"node.{language}": encode_names(lambda each: self.encode("names", each), ids, names)
+            f"node.{language}": names_of(ids, names, dict(zip(names, self.encode("names", names), strict=True)))
             for language, names in texts.items()
         }
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from inference.training.metrics import Measure
+
+DEFAULT_CACHE = Path("build/cache")
+TaskName = Annotated[str, typer.Option(help="category, attributes, spans, keywords or safety.")]
+LabelsFile = Annotated[Path | None, typer.Option(help="Category only: the labels to choose from, one a line or JSON.")]
+WeightsFolder = Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")]
+CacheFolder = Annotated[Path, typer.Option(help="Where the assembled encoder and encodings are kept.")]
+Threads = Annotated[int, typer.Option(help="Threads of the encoder; 0: as many as there are cores.", min=0)]
 
 app = typer.Typer(help="Build, fit, evaluate and ask the models.", no_args_is_help=True)
 
@@ -41,3 +51,126 @@ def build(
         raise Misconfigured(str(error)) from None
     done = "built" if built.fresh else "nothing to do: there already"
     typer.echo(f"{built.folder}: {built.version} ({done})")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the weights.")] = Path("build/weights"),
+    task: Annotated[list[str] | None, typer.Option(help="Only this head; may be repeated.")] = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+    threads: Threads = 0,
+) -> None:
+    """Fit the heads on frozen features and print their development scores. Needs the `train` extra.
+
+    Keywords are fitted on what the attributes and spans heads in --out say. The same data gives the same weights.
+    """
+    from inference.errors import Misconfigured
+    from inference.taxonomy import load_label_map, load_taxonomy
+    from inference.training.answers import open_encodings
+    from inference.training.evaluate import TASKS
+    from stream.cli.progress import progress
+    from stream.settings import load_settings
+
+    wanted = [_task(each) for each in task or TASKS]
+    folder = data or load_settings().data
+    if folder is None or not folder.is_dir():
+        raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
+    try:
+        from inference.training.fit import Fitter
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    taxonomy = load_taxonomy()
+    with progress() as report:
+        try:
+            fitter = Fitter(
+                folder, out, open_encodings(cache, threads, True), taxonomy, load_label_map(taxonomy), report
+            )
+            scores = fitter.fit(wanted)
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    for name, measures in scores.items():
+        for measure in measures:
+            typer.echo(_line(name, measure))
+
+
+@app.command()
+def evaluate(
+    task: TaskName,
+    data: Annotated[Path, typer.Option(help="Labelled rows: JSON lines or BIOES, plain or .gz.")],
+    labels: LabelsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    weights: WeightsFolder = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+    threads: Threads = 0,
+) -> None:
+    """Score a head on a file: the measure with its 95% bootstrap interval, by source or language, and calibration.
+
+    Category without --labels is measured on the taxonomy, at each depth, through the label map.
+    """
+    import msgspec
+
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from inference.taxonomy import load_label_map, load_taxonomy
+    from inference.training.answers import open_predictors
+    from inference.training.evaluate import evaluate as measure
+    from stream.cli.progress import progress
+
+    taxonomy = load_taxonomy()
+    with progress() as report:
+        try:
+            predictors = open_predictors(weights or DEFAULT_WEIGHTS, cache, taxonomy, threads, report)
+            found = measure(_task(task), data, labels, predictors, taxonomy, load_label_map(taxonomy))
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    for each in found.measures:
+        typer.echo(_line(found.task, each))
+
+
+@app.command()
+def predict(
+    task: TaskName,
+    data: Annotated[Path, typer.Option(help="Rows: JSON lines or BIOES, plain or .gz.")],
+    out: Annotated[Path, typer.Option(help="JSON lines: row (from 0) and prediction.")],
+    labels: LabelsFile = None,
+    weights: WeightsFolder = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+    threads: Threads = 0,
+) -> None:
+    """Answer each row of a file, one JSON line a row: {"row": i, "prediction": ...}.
+
+    category: one of --labels, or a node id of the taxonomy without it. attributes: {name: [values]} for the
+    row's `ask`, or the names in `attributes` and `absent`. spans: [[start, end, label]], half open, code points,
+    labels HP (brand) and HC (product). keywords: [words], best first. safety: the probability that the text is
+    HARMFUL, 0 to 1 (`safe` of a listing is 1 minus it).
+    """
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from inference.taxonomy import load_taxonomy
+    from inference.training.answers import open_predictors, predictions, write_predictions
+    from stream.cli.progress import progress
+
+    with progress() as report:
+        try:
+            predictors = open_predictors(weights or DEFAULT_WEIGHTS, cache, load_taxonomy(), threads, report)
+            rows = write_predictions(out, predictions(_task(task), data, labels, predictors))
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    typer.echo(f"{out}: {rows} rows")
+
+
+def _task(name: str) -> str:
+    from inference.training.evaluate import TASKS
+
+    if name not in TASKS:
+        raise typer.BadParameter(f"one of {', '.join(TASKS)}; got {name!r}", param_hint="--task")
+    return name
+
+
+def _line(task: str, measure: Measure) -> str:
+    interval = f"[{measure.low:.4f}, {measure.high:.4f}]"
+    return f"{task:<11} {measure.name:<45} {measure.score:.4f} {interval} n={measure.rows}"

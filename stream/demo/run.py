@@ -132,6 +132,7 @@ class _Demo:
                 return status
             finally:
                 if not kept:
+                    self._console.print("Stopping what was started ...")
                     await asyncio.to_thread(self._workers.stop)
 
     async def _replay(self, built: Future[Scenario], began: float) -> int:
