@@ -50,6 +50,9 @@ EXPIRED_PER_STEP = 1_000
 """Users whose features are published again beside one batch: as many as a batch touches at most."""
 RESTORED_PER_STEP = 500
 """States read between two breaths of the loop while restoring: some 10 ms."""
+BREATH = 250
+"""Records applied, or profiles made, between two turns of the loop: some 15 ms, so that the health port and the
+producer are served within a batch."""
 HOMES_KEPT = 200_000
 """Products whose partition is remembered: murmur2 in Python costs some 10 us a key."""
 
@@ -141,8 +144,10 @@ class ProfilesHandler:
         begun = time.perf_counter()
         await self._resolve(self._projection.take_arrived())
         lane, batch = self._lanes[tp.partition], Batch()
-        for record in records:
+        for number, record in enumerate(records, 1):
             self._take(lane, record, batch)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
         await self._passed(FaultPoint.AFTER_DECODE)
         await self._aside(tp.partition, batch)
         await self._write(lane, batch)
@@ -228,7 +233,11 @@ class ProfilesHandler:
             return
         now, sends = self._now_ms(), self._path.sends
         paper = profile_stationery(now)
-        profiles = [profile_record(key, s, self._rules, paper, traces.get(key, "")) for key, s in states.items()]
+        profiles = []
+        for number, (key, state) in enumerate(states.items(), 1):
+            profiles.append(profile_record(key, state, self._rules, paper, traces.get(key, "")))
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
         await sends.send_many(self._profiles, lane.partition, profiles, now)
         await self._publish_features(lane, states, traces)
         freshness = self._meters.histogram("shangxin_freshness_seconds", topic=self._profiles)
