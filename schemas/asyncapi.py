@@ -95,7 +95,7 @@ def _payload(message: Message) -> Schema:
         return {"$ref": REF.format(name=message.value.__name__)}
     if message.ce_type:
         return {"type": "null", "description": "No value: a tombstone."}
-    return {"description": AS_IT_CAME}
+    return {"description": AS_IT_CAME if message.carried else message.about}
 
 
 def _key(topic: Topic) -> Schema:
@@ -115,8 +115,10 @@ def example(message: Message) -> Schema:
 
 def headers_schema(message: Message) -> Schema:
     """JSON Schema of a record's headers, each read as UTF-8 text."""
-    if not message.ce_type:
+    if message.carried:
         return _parked_headers()
+    if not message.ce_type:
+        return {"type": "object", "description": "None."}
     properties = {
         "ce_specversion": _text("CloudEvents version.", const="1.0"),
         "ce_id": _text("Unique within ce_source; a repeated id is dropped.", maxLength=ID_MAX),

@@ -29,7 +29,7 @@ def parked_headers(
         (PARTITION, str(partition).encode()),
         (OFFSET, str(offset).encode()),
         (REASON, error.reason.value.encode()),
-        (FIELD, error.field.encode("utf-8", "backslashreplace")),
+        (FIELD, error.field.encode()),
         (VALUE, error.value.encode()),
-        (RULE, error.rule.encode("utf-8", "backslashreplace")),
+        (RULE, error.rule.encode()),
     ]

@@ -8,6 +8,9 @@ from enum import StrEnum
 VALUE_SHOWN = 80
 """Characters of an offending value that are quoted: enough to recognise it, too few to flood a header."""
 
+TEXT_SHOWN = 400
+"""Characters of a field's path or of a rule: room for three names of ordinary length and a sentence."""
+
 
 class Reason(StrEnum):
     """Why a record was refused. A bounded set: it is a metric label and a dead-letter header."""
@@ -31,15 +34,16 @@ class RecordError(Exception):
     """A record that can never be processed as it is; the remedy is to park it, not to retry.
 
     `field` is a path such as `$.price` or a header name, `value` what stood there (cut to
-    `VALUE_SHOWN` characters), `rule` what was expected, `reason` the class for counting.
+    `VALUE_SHOWN` characters), `rule` what was expected, `reason` the class for counting. All of it is
+    printable and encodable, whatever the record held.
     """
 
     def __init__(self, reason: Reason, field: str, value: object, rule: str) -> None:
         self.reason = reason
-        self.field = field
+        self.field = _printable(field)
         self.value = shown(value)
-        self.rule = rule
-        super().__init__(f"{field}: {rule}; got {self.value}")
+        self.rule = _printable(rule)
+        super().__init__(f"{self.field}: {self.rule}; got {self.value}")
 
 
 class UnknownType(RecordError):
@@ -54,6 +58,16 @@ def shown(value: object) -> str:
     text = repr(value[: VALUE_SHOWN * 2]) if isinstance(value, str | bytes) else _SHORT.repr(value)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= VALUE_SHOWN else f"{text[: VALUE_SHOWN - 1]}…"
+
+
+def _printable(text: str) -> str:
+    """`text` cut and encodable: a path holds names that upstream chose, of any length and with half characters."""
+    text = text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 1]}…"
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
 
 
 class _Short(reprlib.Repr):

@@ -225,45 +225,20 @@ class EnrichedListing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ListingFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The few hundred bytes of an enriched listing that joins need.
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-    revision: of the enriched listing. event_id: of the newest source event, so that one that upstream
-    repeats is known. withdrawn: the product is gone; the record stays so that a late request cannot
-    bring it back. category: node ids from the root to the chosen node. brand: as in the listing.
-    attributes: normalised `name=value`. price_band: `CUR:k` with k = floor(4 log10 price), four bands a
-    decade; empty without a price. language: primary subtag. launched_at: `ce_time` of the first
-    snapshot, ms since 1970 UTC. embedding: int8, absent when there is none.
-=======
-    withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
-    event_id: of the newest source event, earlier_ids: of those before it, newest first: so that one that
-    upstream repeats is known, also when another event came in between.
-    category: node ids from the root to the chosen node. attributes: normalised `name=value`.
-    price_band: `CUR:k` with k = floor(4 log10 price), four bands a decade. embedding: int8.
->>>>>>> serving
-=======
-    revision: of the enriched listing. event_id: of the newest source event; earlier_ids: of those before
-    it, newest first, so that one that upstream repeats is known, also when another came in between.
+    revision: of the enriched listing. event_id: digest of source and id of the newest source event;
+    earlier_ids: of those before it, newest first, so that one that upstream repeats is known, also when
+    another came in between.
     withdrawn: the product is gone; the record stays so that a late request cannot bring it back.
     category: node ids from the root to the chosen node. brand: normalised (NFKC, case folded).
     attributes: `name=value`, normalised likewise. price_band: `CUR:k` with k = floor(4 log10 price), four
     bands a decade; empty without a price. language: primary subtag. launched_at: `ce_time` of the first
     snapshot since the last withdrawal, ms since 1970 UTC. embedding: int8, absent when there is none.
->>>>>>> serving
     """
 
     product_id: Id
     revision: Revision
-<<<<<<< HEAD
-<<<<<<< HEAD
-    event_id: Text = ""
-=======
-    event_id: str = ""
-    earlier_ids: list[str] = []
->>>>>>> serving
-=======
     event_id: Text = ""
     earlier_ids: list[Text] = []
->>>>>>> serving
     withdrawn: bool = False
     category: list[str] = []
     brand: Text = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from schemas.bounds import Count, Duration, Id, Millis, ShortText, Word
+from schemas.bounds import Count, Duration, Id, Millis, Word
 from schemas.vector import Vector
 
 PROFILE_TYPE = "user.profile.updated"
@@ -62,7 +62,7 @@ class Session(Struct, frozen=True, kw_only=True):
     since 1970 UTC. events: number so far.
     """
 
-    id: ShortText
+    id: str
     started: Millis
     last: Millis
     events: Count

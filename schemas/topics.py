@@ -38,12 +38,16 @@ class Partitions(StrEnum):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One kind of record of a topic. value: None for a null value (a tombstone) or for bytes as they came."""
+    """One kind of record of a topic. value: None for a null value (a tombstone) or for bytes without a type here.
+
+    ce_type: empty for those bytes. carried: they are an origin's record, with headers that say why it is here.
+    """
 
     name: str
     ce_type: str
     value: type[Struct] | None
     about: str
+    carried: bool = False
 
 
 class Topic(Struct, frozen=True, kw_only=True):
@@ -92,18 +96,20 @@ def _topic(
 
 
 def _message(ce_type: str, value: type[Struct] | None, about: str) -> Message:
-    name = "".join(part.capitalize() for part in ce_type.replace("-", ".").split("."))
-    return Message(name=name, ce_type=ce_type, value=value, about=about)
+    return Message(name=_name(ce_type), ce_type=ce_type, value=value, about=about)
 
 
 def _state(origin: str, about: str) -> Message:
     """A record that only the worker that wrote it reads."""
-    return _as_it_came(origin, about)
+    return Message(name=_name(origin), ce_type="", value=None, about=about)
 
 
 def _as_it_came(origin: str, about: str) -> Message:
-    name = "".join(part.capitalize() for part in origin.replace("-", ".").split("."))
-    return Message(name=name, ce_type="", value=None, about=about)
+    return Message(name=_name(origin), ce_type="", value=None, about=about, carried=True)
+
+
+def _name(dotted: str) -> str:
+    return "".join(part.capitalize() for part in dotted.replace("-", ".").split("."))
 
 
 PRODUCT_CREATED = _topic(
@@ -145,11 +151,10 @@ ENRICHMENT_REQUESTS = _topic(
     "enrichment-requests",
     "product_id",
     Direction.INTERNAL,
-    "Listings to be enriched again.",
+    "Listings to be enriched again. A null value asks for nothing.",
     _message(
         REQUEST_TYPE, EnrichmentRequest, "Retry, backfill, replay or a person's decision, with the whole snapshot."
     ),
-    _message("enrichment.done", None, "A tombstone: nothing is left to do for the product."),
     compact=True,
 )
 BEHAVIOUR_BY_PRODUCT = _topic(
@@ -163,16 +168,15 @@ USER_PROFILE_UPDATED = _topic(
     "user-profile-updated",
     "user_id",
     Direction.OUT,
-    "Profiles, the newest of each user.",
+    "Profiles, the newest of each user. A null value: the user was erased.",
     _message(PROFILE_TYPE, UserProfile, "The full profile of a user."),
-    _message("user.profile.erased", None, "A tombstone: the user was erased."),
     compact=True,
 )
 ITEM_FEATURES = _topic(
     "item-features",
     "product_id",
     Direction.OUT,
-    "Windows of items.",
+    "Windows of items, the newest of each.",
     _message(ITEM_FEATURES_TYPE, ItemFeatures, "The windows of one item."),
     compact=True,
 )
@@ -180,9 +184,8 @@ USER_FEATURES = _topic(
     "user-features",
     "user_id",
     Direction.OUT,
-    "Windows of users.",
+    "Windows of users, the newest of each. A null value: the user was erased.",
     _message(USER_FEATURES_TYPE, UserFeatures, "The windows of one user."),
-    _message("user.features.erased", None, "A tombstone: the user was erased."),
     compact=True,
 )
 ITEM_FEATURES_STATE = _topic(

@@ -30,7 +30,9 @@ def _overview() -> Iterator[str]:
     yield "| Topic | Key | Direction | Cleanup | Messages |"
     yield "|---|---|---|---|---|"
     for t in TOPICS:
-        names = ", ".join(f"`{m.ce_type}`" for m in t.messages if m.ce_type) or "as they came"
+        names = ", ".join(f"`{m.ce_type}`" for m in t.messages if m.ce_type) or (
+            "as they came" if t.messages[0].carried else "private"
+        )
         cleanup = "compact" if t.compact else "delete"
         yield f"| [`{t.name}`](#{t.name.replace('.', '')}) | {t.key} | {t.direction} | {cleanup} | {names} |"
     yield ""
@@ -40,7 +42,8 @@ def _topic(topic: Topic) -> Iterator[str]:
     yield f"## {topic.name}\n\n{topic.about}\n"
     for message in topic.messages:
         value = f"[{message.value.__name__}](#{message.value.__name__.lower()})" if message.value else "no type"
-        yield f"- `{message.ce_type or 'any type'}`: {message.about} Value: {value}."
+        kind = f"`{message.ce_type}`" if message.ce_type else "any type" if message.carried else "private"
+        yield f"- {kind}: {message.about} Value: {value}."
     yield ""
 
 

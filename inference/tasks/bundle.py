@@ -104,12 +104,11 @@ class TaskBundle:
     def _rank(self, encoded: Encoded, language: str) -> list[NodeScore]:
         scores = softmax(self._category.matcher.scores(encoded, self._nodes))
         best = np.argsort(-scores, kind="stable")[:NODES].tolist()
-        return [
-            NodeScore(
-                self._ids[at], self._taxonomy.path(self._ids[at], language), round(float(scores[at]), SCORE_DIGITS)
-            )
-            for at in best
-        ]
+        return [self._node(self._ids[at], float(scores[at]), language) for at in best]
+
+    def _node(self, node: str, score: float, language: str) -> NodeScore:
+        ids = list(self._taxonomy.ancestors(node))
+        return NodeScore(node, self._taxonomy.path(node, language), round(score, SCORE_DIGITS), ids)
 
     def _asked(self, row: ListingInput, node: str, language: str, extra: Mapping[str, Encoded]) -> dict[str, Floats]:
         names = row.ask if row.ask is not None else self._schema.names_for(node, language)

@@ -76,7 +76,7 @@ class BatchPath:
     @property
     def owning(self) -> bool:
         """Whether the membership is fresh enough to send what is in hand."""
-        return self.fence.age <= self.fence.limit
+        return not self.fence.displaced and self.fence.age <= self.fence.limit
 
     def _stage(self) -> BatchHandler:
         assert self.handler is not None, "the stage sets BatchPath.handler before the start"

@@ -79,7 +79,7 @@ async def _close(process: Process, app: BatchApp, starting: asyncio.Future[None]
 
 
 async def _watch(process: Process, app: BatchApp, path: BatchPath) -> None:
-    """Readiness, recovery and progress; raises Stuck."""
+    """Readiness, recovery, progress and place in the group; raises Stuck, Fenced."""
     limit = process.settings.worker.stuck_after_s
     recovery, progress = ProgressWatch(limit), ProgressWatch(limit)
     meters = process.meters
@@ -88,6 +88,10 @@ async def _watch(process: Process, app: BatchApp, path: BatchPath) -> None:
         meters.gauge("shangxin_recovery_remaining_records").set(remaining)
         age = path.fence.age
         meters.gauge("shangxin_heartbeat_age_seconds").set(age if age < float("inf") else -1)
+        if process.stopping.is_set():
+            return
+        if path.fence.displaced:
+            path.fence.check()
         if path.announced:
             process.health.ready()
             lag = _lag(app)

@@ -19,6 +19,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.threads import WorkerThread
 
 from inference.deadline import Deadline
 from stream.batchpath.contract import Record
@@ -49,10 +50,19 @@ def gate(client: Any, fence: Fence) -> None:
     client.send = send
 
 
+class ConsumerWorkerThread(WorkerThread):
+    """Does not keep a process alive whose main thread has ended (faust #175): unhealthy means exit."""
+
+    def __init__(self, service: Any, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """The driver's thread, with the heartbeats watched."""
 
     app: BatchApp
+    Worker = ConsumerWorkerThread
 
     async def on_start(self) -> None:
         await super().on_start()

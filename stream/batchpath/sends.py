@@ -84,6 +84,11 @@ class Sends:
         self._raise_if_failed()
         return upto
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is handed over and not yet confirmed."""
+        return bool(self._pending)
+
     def take_offset(self, mark: int) -> int | None:
         """Offset of the last record of the batch with this mark; marks below it are forgotten."""
         found = self._offsets.pop(mark, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
@@ -139,5 +140,6 @@ class KeyedState(Generic[S]):
         excess = len(self._cache) - self._limit
         if excess <= 0:
             return
-        for at in [at for at in self._cache if at not in self._dirty][:excess]:
+        clean = (at for at in self._cache if at not in self._dirty)
+        for at in list(islice(clean, excess)):
             del self._cache[at]

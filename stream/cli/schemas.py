@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 app = typer.Typer(help="JSON Schemas, AsyncAPI document and their compatibility.", no_args_is_help=True)
 
@@ -20,6 +23,7 @@ def generate() -> None:
     """Write schemas/generated/ and docs/topics.md from the types."""
     from schemas.generate import ROOT, generate
 
+    _need_checkout(ROOT)
     touched = generate()
     for path in touched:
         typer.echo(f"{'wrote' if path.exists() else 'removed'} {path.relative_to(ROOT)}")
@@ -33,6 +37,7 @@ def check() -> None:
     from schemas.compat import check_all
     from schemas.generate import RELEASED, ROOT, drift, released_files
 
+    _need_checkout(ROOT)
     drifted = drift()
     for path in drifted:
         typer.secho(f"{path.relative_to(ROOT)} is out of date: run `shangxin schemas generate`", fg="red", err=True)
@@ -54,6 +59,7 @@ def release(
     from schemas.generate import ROOT, generate
     from schemas.generate import release as freeze
 
+    _need_checkout(ROOT)
     generate()
     try:
         folder = freeze(version, again=again)
@@ -78,3 +84,9 @@ def show(topic: Annotated[str, typer.Argument(help="Topic name without prefix, e
         typer.echo(f"{topic} carries records as they came; see the headers in schemas/generated/asyncapi.json")
     for name, type_ in schema_names(found):
         typer.echo(json.dumps(document(type_, name), indent=2, ensure_ascii=False))
+
+
+def _need_checkout(root: Path) -> None:
+    if not (root / "pyproject.toml").exists():
+        typer.secho(f"{root} is no checkout of the project; an installed package can only `show`", fg="red", err=True)
+        raise typer.Exit(1)

@@ -112,6 +112,16 @@ class _Demo:
         self._workers = Workers(settings, self._run_dir, uuid.uuid4().hex, detach=options.keep)
 
     async def run(self, built: Future[Scenario], began: float) -> int:
+        """Everything between the stack's start and its end. Raises KeyboardInterrupt on SIGTERM, as on Ctrl-C."""
+        task = asyncio.current_task()
+        assert task is not None  # this is a coroutine of one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            return await self._run(built, began)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    async def _run(self, built: Future[Scenario], began: float) -> int:
         kept = False
         async with demo_topics(self._settings, keep=self._options.keep):
             try:
@@ -122,6 +132,7 @@ class _Demo:
                 return status
             finally:
                 if not kept:
+                    self._console.print("Stopping what was started ...")
                     await asyncio.to_thread(self._workers.stop)
 
     async def _replay(self, built: Future[Scenario], began: float) -> int:

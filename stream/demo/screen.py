@@ -28,6 +28,8 @@ PLAIN_LISTINGS = 4
 """Listings printed at most with each plain line: a log that shows life, not all of it."""
 LISTINGS, PROFILES, ITEMS = 8, 4, 4
 TITLE, VALUES = 34, 4
+STATUS_WIDTH, LATENCY_WIDTH = 9, 9
+"""`in_review` and `99,999 ms` are whole on a narrow terminal; the other columns share what is left."""
 
 
 class State(Protocol):
@@ -160,7 +162,9 @@ def _progress(state: State) -> Table:
 
 
 def _listings(tally: Tally) -> Panel:
-    table = _columns("category", "title", "attributes", "keywords", "status", "latency")
+    table = _columns("category", "title", "attributes", "keywords")
+    table.add_column("status", no_wrap=True, header_style="dim", min_width=STATUS_WIDTH)
+    table.add_column("latency", no_wrap=True, header_style="dim", min_width=LATENCY_WIDTH, justify="right")
     for shown in list(tally.listings.values())[-LISTINGS:]:
         table.add_row(*listing_cells(shown))
     return _panel(table, "listings, newest last")
@@ -196,7 +200,7 @@ def _top(profile: UserProfile, kind: str, taxonomy: Taxonomy | None = None) -> T
 def _columns(*names: str) -> Table:
     table = Table(box=None, expand=True, pad_edge=False)
     for name in names:
-        table.add_column(name, no_wrap=True, overflow="ellipsis", header_style="dim")
+        table.add_column(name, no_wrap=True, overflow="ellipsis", header_style="dim", ratio=1)
     return table
 
 

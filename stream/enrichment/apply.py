@@ -16,6 +16,7 @@ from inference.errors import Misconfigured, Overloaded, Rejected, Retryable, Tim
 from schemas.listing import EnrichedListing, EnrichmentRequest, RequestKind, Status
 from schemas.product import RawListing, Withdrawal
 from schemas.review import ReviewRequest
+from schemas.topics import LISTING_ENRICHED
 from stream.enrichment.assemble import degraded_from, enriched_from, model_input
 from stream.enrichment.facts import facts_of, gone_facts
 from stream.enrichment.intake import wall_ms
@@ -77,6 +78,7 @@ class Applier:
         self._model = model
         self._owned = owned
         self._now_ms = now_ms
+        self._enriched = LISTING_ENRICHED.named(settings.kafka.topic_prefix)
         self._outputs = Outputs(settings.kafka.topic_prefix)
         self._log = structlog.get_logger()
 
@@ -193,8 +195,8 @@ class Applier:
         self._meters.histogram("shangxin_stage_seconds", stage="total").observe(max(0, now - work.received) / 1000)
         appended = getattr(work.record, "timestamp", 0)
         if work.request is None and appended > 0:
-            topic = "listing-enriched"
-            self._meters.histogram("shangxin_freshness_seconds", topic=topic).observe(max(0, now - appended) / 1000)
+            seconds = max(0, now - appended) / 1000
+            self._meters.histogram("shangxin_freshness_seconds", topic=self._enriched).observe(seconds)
 
 
 def _label(error: Retryable) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from msgspec import UNSET
 
 from inference.client import Answer
@@ -14,19 +12,12 @@ from stream.enrichment.names import plain
 from stream.enrichment.values import BRAND
 from stream.enrichment.vectors import int8_vector
 from stream.enrichment.verdict import Known
+from stream.prices import price_band
 
 ATTRIBUTES_MAX = 24
 """A record of a few hundred bytes: two dozen `name=value` of some 20 bytes."""
 VALUE_MAX = 64
 """Code points; a longer value is prose, and no other listing has the same."""
-BANDS_A_DECADE = 4
-
-
-def price_band(price: object, currency: object) -> str:
-    """`CUR:k`, k = floor(4 log10 price): four bands a decade. Empty where there is no price above 0."""
-    if not isinstance(price, int | float) or not isinstance(currency, str) or price <= 0:
-        return ""
-    return f"{currency}:{math.floor(BANDS_A_DECADE * math.log10(price))}"
 
 
 def facts_of(enriched: EnrichedListing, answer: Answer | None, after: Known) -> ListingFacts:

@@ -59,7 +59,8 @@ def enrich_file(
     rejects: Path | None,
     make_transport: Callable[[Settings], Transport] | None = None,
 ) -> int:
-    """Enrich every line; returns the exit status: 0 all enriched, 1 some refused, 2 a file cannot be opened."""
+    """Enrich every line; returns the exit status: 0 all enriched, 1 some refused or not written, 2 a file
+    cannot be opened."""
     with ExitStack() as files:
         try:
             source = files.enter_context(_source(file))
@@ -69,7 +70,10 @@ def enrich_file(
             print(f"{error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
             return 2
         make = make_transport or engine_transport
-        counts = asyncio.run(_enrich(settings, _lines(source), sink, refused, make(settings)))
+        try:
+            counts = asyncio.run(_enrich(settings, _lines(source), sink, refused, make(settings)))
+        except BrokenPipeError:
+            return 1  # whoever read the output (`head`) has seen enough
     print(f"{counts.enriched} enriched, {counts.refused} refused", file=sys.stderr)  # noqa: T201
     return 1 if counts.refused else 0
 

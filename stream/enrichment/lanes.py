@@ -49,9 +49,10 @@ class Lanes:
         """Wait until there is room; False when the time passed first."""
         return await self._wait(lambda: self.room > 0, Deadline(timeout_s))
 
-    async def drain(self, deadline: Deadline) -> bool:
-        """Wait until nothing is left; False when the deadline passed or a job raised."""
-        return await self._wait(lambda: not self._jobs or self.failure.done(), deadline) and not self._jobs
+    async def drain(self, deadline: Deadline, reserve_s: float = 0.0) -> bool:
+        """Wait until nothing is left; False when the deadline less `reserve_s` passed or a job raised."""
+        done = await self._wait(lambda: not self._jobs or self.failure.done(), deadline, reserve_s)
+        return done and not self._jobs
 
     def abandon(self) -> None:
         """Cancel everything, and start empty. What was cut off is read again by the next owner."""
@@ -60,13 +61,14 @@ class Lanes:
         self._queues, self._tasks, self._jobs = {}, {}, 0
         self._changed.set()
 
-    async def _wait(self, done: Callable[[], bool], deadline: Deadline) -> bool:
+    async def _wait(self, done: Callable[[], bool], deadline: Deadline, reserve_s: float = 0.0) -> bool:
         while not done():
-            if deadline.passed:
+            left = deadline.left - reserve_s
+            if left <= 0:
                 return False
             self._changed.clear()
             try:
-                async with asyncio.timeout(deadline.left):
+                async with asyncio.timeout(left):
                     await self._changed.wait()
             except TimeoutError:
                 return done()

@@ -70,7 +70,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._changed.clear()
         try:
             await self._on_revoke(deadline)
-            await self.commit(deadline)
+            await self.commit_last(deadline)
         finally:
             # aiokafka logs what a listener raises and goes on: nothing may count as owned then.
             self._assignment = frozenset()
@@ -94,6 +94,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.resume(*positions)
         self._changed.clear()
         self.opened = True
+
+    async def commit_last(self, deadline: Deadline) -> None:
+        """Commit before partitions are given up. What is not committed is replayed, so this ends nothing."""
+        try:
+            await self.commit(deadline)
+        except Stuck as error:
+            self._log.warning("not committed", reason=str(error))
 
     async def commit(self, deadline: Deadline) -> None:
         """Commit the smallest unfinished offsets, where they moved.

@@ -102,6 +102,11 @@ async def enrich(process: Process, make_transport: MakeTransport = triton_transp
     fence = Fence(settings.kafka)
     group = group_id(settings, STAGE)
     clean = False
+    if settings.worker.stuck_after_s <= settings.triton.listing_budget_s:
+        process.log.warning(
+            "settings",
+            reason="worker.stuck_after_s is not over triton.listing_budget_s: a slow model will look like stuck work",
+        )
     try:
         counts = await _until_ready(process, lambda: check_counts(settings, TOPICS_USED))
         await _until_ready(process, lambda: check_recorded(settings, group, counts))

@@ -35,6 +35,9 @@ POLL_MS = 200
 ROOM_WAIT_S = 0.2
 COMMIT_EVERY_S = 0.5
 """What a crash repeats beside the work in flight."""
+COMMIT_RESERVE_S = 1.0
+"""Of a drain's deadline (4 s), kept for the commit that follows: a commit takes milliseconds, a coordinator
+that is busy with a rebalance some hundred."""
 WATCH_EVERY_S = 2.0
 CLOSE_S = 2.0
 
@@ -112,6 +115,8 @@ class Worker:
                     continue  # of a new assignment that is not opened yet: it says where to read from
                 raise self._out_of_range(error) from error
             except KafkaError as error:
+                if self._fence.displaced:
+                    self._fence.check()
                 raise Stuck(f"the consumer cannot go on: {error!r}") from error
             if token != self._membership.token:
                 continue
@@ -222,15 +227,15 @@ class Worker:
 
     async def _drain_for_revoke(self, deadline: Deadline) -> None:
         self._process.health.not_ready("rebalancing")
-        await self._lanes.drain(deadline)
+        await self._lanes.drain(deadline, COMMIT_RESERVE_S)
         self._lanes.abandon()
         self._held.clear()
         self._projection.drop()
 
     async def _drain(self) -> bool:
         deadline = self._process.deadline
-        complete = await self._lanes.drain(deadline)
-        await self._membership.commit(deadline)
+        complete = await self._lanes.drain(deadline, COMMIT_RESERVE_S)
+        await self._membership.commit_last(deadline)
         return complete
 
     async def _commit_regularly(self) -> None:
@@ -248,6 +253,8 @@ class Worker:
             await asyncio.sleep(min(WATCH_EVERY_S, limit / 4))
             self._meters.gauge("shangxin_in_flight").set(self._lanes.jobs)
             self._meters.gauge("shangxin_heartbeat_age_seconds").set(self._fence.age)
+            if self._fence.displaced:
+                self._fence.check()
             # A join waits for members that are silent until their sessions end; no heartbeat goes out meanwhile.
             if self._fence.silence > limit + self._settings.kafka.session_timeout_s:
                 raise Stuck(f"no good heartbeat for {self._fence.silence:.0f} s: the group was not joined again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from msgspec import Struct
 
+from inference.deadline import Deadline
 from schemas.topics import TOPICS, Partitions, Topic
 from stream.errors import Fatal, SourceMoved
 from stream.kafka.clients import make_admin, start_client
@@ -20,6 +22,10 @@ COMPACT_LAG_MS = 60_000
 """A live reader sees each record of a compacted topic for at least a minute before it may be merged."""
 TOMBSTONE_MS = 7 * 86_400_000
 """A reader that was away for a week still sees the tombstones, as it sees a week of events."""
+
+VISIBLE_S = 15.0
+"""A new topic reaches every broker's metadata within a second or two."""
+VISIBLE_POLL_S = 0.1
 
 
 class TopicState(Struct, frozen=True, kw_only=True):
@@ -69,8 +75,7 @@ async def create_topics(settings: Settings, only: tuple[Topic, ...] = TOPICS) ->
     admin = make_admin(settings)
     await start_client(admin, settings)
     try:
-        made = await _create(admin, only, settings)
-        states = await _describe(admin, only, settings)
+        made, states = await _create_all(admin, only, settings)
     finally:
         await admin.close()
     for topic, state in zip(only, states, strict=True):
@@ -94,6 +99,22 @@ async def describe_topics(settings: Settings, only: tuple[Topic, ...] = TOPICS) 
 async def partition_counts(settings: Settings, topics: tuple[Topic, ...]) -> dict[str, int]:
     """Partition count by full name, 0 where a topic is not there."""
     return {state.name: state.partitions for state in await describe_topics(settings, topics)}
+
+
+async def _create_all(
+    admin: AIOKafkaAdminClient, topics: tuple[Topic, ...], settings: Settings
+) -> tuple[set[str], list[TopicState]]:
+    """Names made, and all as they are. A topic that is still being deleted counts as there and then is not."""
+    deadline, made = Deadline(VISIBLE_S), set[str]()
+    while True:
+        made |= await _create(admin, topics, settings)
+        states = await _describe(admin, topics, settings)
+        missing = [state.name for state in states if not state.partitions]
+        if not missing:
+            return made, states
+        if deadline.passed:
+            raise Fatal(f"topics made but not seen after {VISIBLE_S:.0f} s: {', '.join(missing)}")
+        await asyncio.sleep(VISIBLE_POLL_S)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: tuple[Topic, ...], settings: Settings) -> set[str]:

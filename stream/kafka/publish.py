@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -48,23 +49,30 @@ class Publisher:
         self._producer: AIOKafkaProducer = make_producer(settings, client_id)
         self._limits = {t.named(settings.kafka.topic_prefix): topic_limit(t, settings) for t in TOPICS}
         self._timeout = settings.kafka.delivery_timeout_s
+        self._gate()
 
     async def start(self) -> None:
-        """Connect. Raises NotReady when no broker answers."""
-        self._gate()
+        """Connect. Raises NotReady when no broker answers; may be called again then."""
         await start_client(self._producer, self._settings)
 
     async def stop(self, *, flush: bool = True) -> None:
         """Close; with `flush`, what is queued is sent first, within the delivery timeout."""
         if not flush:
-            await self._producer.client.close()
-            self._producer._closed = True
+            await self._drop()
             return
         try:
             async with asyncio.timeout(self._timeout + CLOSE_MARGIN_S):
                 await self._producer.stop()
         except TimeoutError as error:
             raise SendFailed(f"what was queued was not acknowledged within {self._timeout} s") from error
+
+    async def _drop(self) -> None:
+        self._producer._closed = True
+        # The connections first: requests in flight then fail, and the sender has nothing to wait for.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(CLOSE_MARGIN_S):
+                await self._producer.client.close()
+                await self._producer._sender.close()
 
     async def partitions(self, topic: str) -> int:
         """Number of partitions of a topic. Raises SendFailed when the broker does not know it."""

@@ -1,1 +1,1 @@
-"""Profiles: what is known of each user, built from behaviour joined with the facts of the listings it names."""
+"""The profiles stage: behaviour joined with listing facts into user profiles and user features."""

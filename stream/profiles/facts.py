@@ -1,23 +1,22 @@
-"""The facts of a listing as the join needs them: decoded once, used for every event on the product."""
+"""What a join takes from `listing-facts`: decoded once a product, strings shared, the vector as numbers."""
 
 from __future__ import annotations
 
 import base64
+import sys
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from schemas.listing import ListingFacts
 from schemas.vector import INT8_SCALE
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """category: node ids from the root. vector: unit length, of `space`; None where the listing has none."""
+    """category: node ids from the root. vector: unit length, float32, None where there is none; space: of it."""
 
     category: tuple[str, ...]
     brand: str
@@ -25,23 +24,52 @@ class Facts:
     price_band: str
     language: str
     space: str
-    vector: Array | None
+    vector: NDArray[np.float32] | None
 
-    @classmethod
-    def of(cls, facts: ListingFacts) -> Facts:
-        """From the record; a withdrawn product has none of them."""
-        vector = facts.embedding
-        if vector is UNSET or vector.dtype != "int8":
-            space, array = "", None
-        else:
-            steps = np.frombuffer(base64.b64decode(vector.data), np.int8)
-            space, array = vector.space, steps.astype(np.float32) / np.float32(INT8_SCALE)
-        return cls(
-            category=tuple(facts.category),
-            brand=facts.brand,
-            attributes=tuple(facts.attributes),
-            price_band=facts.price_band,
-            language=facts.language,
-            space=space,
-            vector=array,
-        )
+
+class _Vector(Struct):
+    space: str
+    dtype: str
+    data: str
+
+
+class _Record(Struct):
+    """The fields of ListingFacts that a join needs; the rest is skipped undecoded."""
+
+    withdrawn: bool = False
+    category: list[str] = []
+    brand: str = ""
+    attributes: list[str] = []
+    price_band: str = ""
+    language: str = ""
+    embedding: _Vector | None = None
+
+
+_decoder = msgspec.json.Decoder(_Record)
+
+
+def read_facts(value: bytes) -> Facts | None:
+    """Facts that can be joined; None where they hold no category: withdrawn, rejected, or still degraded.
+
+    Raises msgspec.DecodeError for a record that is none of listing-facts.
+    """
+    record = _decoder.decode(value)
+    if not record.category:
+        return None
+    found = record.embedding
+    return Facts(
+        category=tuple(map(sys.intern, record.category)),
+        brand=sys.intern(record.brand),
+        attributes=tuple(map(sys.intern, record.attributes)),
+        price_band=sys.intern(record.price_band),
+        language=sys.intern(record.language),
+        space=sys.intern(found.space) if found else "",
+        vector=_numbers(found) if found else None,
+    )
+
+
+def _numbers(vector: _Vector) -> NDArray[np.float32]:
+    raw = base64.b64decode(vector.data, validate=True)
+    if vector.dtype == "int8":
+        return np.frombuffer(raw, "<i1").astype(np.float32) / np.float32(INT8_SCALE)
+    return np.frombuffer(raw, "<f4").astype(np.float32)

@@ -1,193 +1,243 @@
-"""A straight recount: the profile of every user from its events, the plain way, to check whole profiles against.
+"""A straight recount: what every profile must be, from the source alone, without stamps, batches or stores.
 
-No state, no stamps, no batches, no running sums: each figure is computed from the list of a user's events
-at the end. What it shares with the worker are the numbers (weights, half-life, bounds) and the record's type.
-It keeps every affinity, where the worker drops the weakest beyond a bound that exceeds what is published.
+It shares the wire types, the reader of records and the constants with the worker, and nothing of its
+arithmetic: decayed values are summed in closed form at the end, windows by scanning all events. An event is
+joined with the facts of its product; products whose facts changed in a way that a join can see are named
+`ambiguous`, for the worker joined each event with the facts of its time.
 """
 
 from __future__ import annotations
 
-import base64
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
-from msgspec import UNSET
+from numpy.typing import NDArray
 
-from schemas.behaviour import Action, BehaviourEvent
-from schemas.profile import Affinities, Decayed, EventStamp, LastItem, Rfm, Session, UserProfile
-from schemas.vector import Vector
-from stream.profiles.apply import Origin, event_time
-from stream.profiles.facts import Facts
-from stream.profiles.rules import DAY_MS, WEIGHTS, Rules
-from stream.profiles.snapshot import BROWSER_VIEWS, LAPSED_DAYS, NEW_DAYS
+from schemas.behaviour import BehaviourEvent
+from schemas.errors import RecordError
+from schemas.features import UserFeatures
+from schemas.profile import Decayed, UserProfile
+from schemas.validate import read_behaviour
+from schemas.vector import unpack
+from stream.batchpath.contract import Record
+from stream.features.tiles import WINDOWS
+from stream.prices import price_band
+from stream.profiles.apply import Rules
+from stream.profiles.facts import Facts, read_facts
+from stream.profiles.weights import WEIGHTS
 
-RELATIVE: Final = 1e-5
-ABSOLUTE: Final = 2e-6
-"""Sums in another order differ in the last bits, and are published with six decimals."""
-
-Seen = tuple[BehaviourEvent, Origin]
-
-
-def recount(events: Iterable[Seen], facts: Mapping[str, Facts], rules: Rules) -> dict[str, UserProfile]:
-    """Profiles by user. events: in the order of their offsets within each partition; facts by product."""
-    users: dict[str, list[Seen]] = defaultdict(list)
-    for event, origin in events:
-        ids = [o.event_id for _, o in users[event.user_id][-rules.seen :]] if rules.seen else []
-        if origin.event_id not in ids:
-            users[event.user_id].append((event, origin))
-    return {user: _profile(user, own, facts, rules) for user, own in users.items()}
+TOLERANCE = 1e-6
+"""Relative. Sums of thousands of terms in another order differ by 1e-13; a lost view of a fortnight ago in a
+thousand differs by 5e-4."""
+VECTOR_TOLERANCE = 2.5 / 127
+"""A component of an int8 vector: rounding on both sides, and float32 sums in another order."""
 
 
-def differences(found: UserProfile, wanted: UserProfile) -> list[str]:
-    """Where two profiles differ, a line each; empty when they say the same. `published` does not count."""
-    left, right = (msgspec.to_builtins(each) for each in (found, wanted))
-    left.pop("published"), right.pop("published")
-    return list(_differences("$", left, right))
+@dataclass
+class Told:
+    """What the source says of one user: its events in the order of its partition, repetitions left out."""
+
+    user_id: str
+    events: list[BehaviourEvent] = field(default_factory=list)
+    partition: int = 0
+    offset: int = -1
+    ids: list[tuple[str, str]] = field(default_factory=list)
 
 
-def _profile(user: str, own: Sequence[Seen], facts: Mapping[str, Facts], rules: Rules) -> UserProfile:
-    timed = [(event_time(event, origin.appended), event) for event, origin in own]
-    as_of, first = max(when for when, _ in timed), min(when for when, _ in timed)
-    purchases = [(when, event) for when, event in timed if event.action == Action.PURCHASE]
-    joined = [
-        (when, WEIGHTS[event.action], facts[str(event.product_id)])
-        for when, event in timed
-        if event.action in WEIGHTS and event.product_id in facts
-    ]
-    waiting = sum(1 for _, event in timed if isinstance(event.product_id, str) and event.product_id not in facts)
-    half_life = round(rules.half_life)
-    last = own[-1][1]
-    counts: dict[str, dict[str, int]] = {}
-    for _, event in timed:
-        channels = counts.setdefault(event.action, {})
-        channels[event.channel] = channels.get(event.channel, 0) + 1
-    monetary: dict[str, float] = {}
-    for _, event in purchases:
-        if isinstance(event.price, float) and isinstance(event.currency, str):
-            monetary[event.currency] = monetary.get(event.currency, 0.0) + event.price * event.quantity
-    return UserProfile(
-        user_id=user,
-        stamp=EventStamp(last.epoch, last.partition, last.offset),
-        as_of=as_of,
-        published=0,
-        half_life_ms={"affinities": half_life, "embeddings": half_life, "languages": half_life},
-        affinities=Affinities(
-            category=_sums(((t, w, node) for t, w, f in joined for node in f.category), as_of, rules),
-            brand=_sums(((t, w, f.brand) for t, w, f in joined if f.brand), as_of, rules),
-            attribute=_sums(((t, w, pair) for t, w, f in joined for pair in f.attributes), as_of, rules),
-            price_band=_sums(((t, w, f.price_band) for t, w, f in joined if f.price_band), as_of, rules),
-        ),
-        counts=counts,
-        rfm=Rfm(
-            last_purchase=max((when for when, _ in purchases), default=0),
-            purchases=len(purchases),
-            monetary={currency: round(spent, 2) for currency, spent in monetary.items()},
-        ),
-        last_items=_items(timed, rules),
-        session=_session(timed, rules),
-        segments=_segments(timed, purchases, first, as_of),
-        embeddings=_vectors(joined, rules),
-        languages=_sums(((t, 1.0, str(e.language)) for t, e in timed if e.language), as_of, rules),
-        consent=_consent(timed),
-        unresolved=waiting,
-    )
+@dataclass
+class Listed:
+    """Facts by product, and the products whose facts changed."""
+
+    facts: dict[str, Facts] = field(default_factory=dict)
+    ambiguous: set[str] = field(default_factory=set)
 
 
-def _sums(weighted: Iterable[tuple[int, float, str]], as_of: int, rules: Rules) -> dict[str, Decayed]:
-    by_name: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for when, weight, name in weighted:
-        by_name[name].append((when, weight))
-    found = {}
-    for name, each in by_name.items():
-        at = max(when for when, _ in each)
-        found[name] = (sum(weight * 2.0 ** (-(at - when) / rules.half_life) for when, weight in each), at)
-    ranked = sorted(found, key=lambda n: (-found[n][0] * 2.0 ** (-(as_of - found[n][1]) / rules.half_life), n))
-    return {name: Decayed(round(found[name][0], 6), found[name][1]) for name in ranked[: rules.top]}
+def listed(records: Iterable[Record]) -> Listed:
+    """From the records of listing-facts in order."""
+    found = Listed()
+    for record in records:
+        facts = read_facts(record.value) if record.value else None
+        if facts is None:
+            continue
+        product = record.key.decode()
+        before = found.facts.get(product)
+        if before is not None and _seen_by_join(before) != _seen_by_join(facts):
+            found.ambiguous.add(product)
+        found.facts[product] = facts
+    return found
 
 
-def _items(timed: Sequence[tuple[int, BehaviourEvent]], rules: Rules) -> list[LastItem]:
-    newest: dict[str, tuple[int, int, str]] = {}
-    for number, (when, event) in enumerate(timed):
-        if isinstance(event.product_id, str):
-            newest[event.product_id] = max(newest.get(event.product_id, (0, 0, "")), (when, number, event.action))
-    ranked = sorted(newest.items(), key=lambda each: each[1][:2], reverse=True)
-    return [LastItem(product, action, when) for product, (when, _, action) in ranked[: rules.last_items]]
+def told(records: Iterable[Record], rules: Rules) -> dict[str, Told]:
+    """From the records of user-behaviour in order; what is no event is left out, as the worker parks it."""
+    users: dict[str, Told] = {}
+    for record in records:
+        try:
+            envelope, event = read_behaviour(record.headers, record.key, record.value, record.timestamp)
+        except RecordError:
+            continue
+        user = users.setdefault(event.user_id, Told(event.user_id))
+        user.partition, user.offset = record.partition, record.offset
+        id_ = (envelope.source, envelope.id)
+        if id_ in user.ids[-rules.seen_ids :]:
+            continue
+        user.ids.append(id_)
+        user.events.append(event)
+    return users
 
 
-def _session(timed: Sequence[tuple[int, BehaviourEvent]], rules: Rules) -> Session:
-    """Sessions depend on arrival by definition (a late event of another session is not counted), so in order."""
-    name, started, last, events = "", 0, -1, 0
-    for when, event in timed:
-        given = event.session_id if isinstance(event.session_id, str) else None
-        near = started - rules.session_gap <= when <= last + rules.session_gap
-        if events and (given == name if given is not None else near):
-            started, last, events = min(started, when), max(last, when), events + 1
-        elif when >= last:
-            name, started, last, events = given or f"from-{when}", when, when, 1
-    return Session(id=name, started=started, last=last, events=events)
+def differences(user: Told, profile: UserProfile, catalogue: Listed, rules: Rules) -> list[str]:
+    """Every way in which a profile is not what the source says; empty when it is."""
+    return list(_differences(user, profile, catalogue, rules))
 
 
-def _segments(
-    timed: Sequence[tuple[int, BehaviourEvent]], purchases: Sequence[Any], first: int, as_of: int
-) -> list[str]:
-    actions = [event.action for _, event in timed]
-    bought = bool(purchases)
-    belongs = {
-        "new": as_of - first < NEW_DAYS * DAY_MS,
-        "buyer": bought,
-        "repeat-buyer": len(purchases) > 1,
-        "lapsed": bought and as_of - max(when for when, _ in purchases) > LAPSED_DAYS * DAY_MS,
-        "browser": not bought and actions.count(Action.VIEW) >= BROWSER_VIEWS,
-        "cart-abandoner": not bought and Action.CART_ADD in actions,
-    }
-    return sorted(name for name, is_in in belongs.items() if is_in)
-
-
-def _vectors(joined: Sequence[tuple[int, float, Facts]], rules: Rules) -> list[Vector]:
-    spaces = sorted({f.space for _, w, f in joined if f.vector is not None and w > 0})
-    found = []
-    for space in spaces:
-        own = [(t, w, f.vector) for t, w, f in joined if f.space == space and f.vector is not None and w > 0]
-        at = max(when for when, _, _ in own)
-        total = sum(
-            np.float64(weight * 2.0 ** (-(at - when) / rules.half_life)) * vector.astype(np.float64)
-            for when, weight, vector in own
+def _differences(user: Told, profile: UserProfile, catalogue: Listed, rules: Rules) -> Iterator[str]:
+    joined = [(event, catalogue.facts.get(str(event.product_id))) for event in user.events if _says(event)]
+    yield from _unequal("stamp", (profile.stamp.partition, profile.stamp.offset), (user.partition, user.offset))
+    yield from _unequal("as_of", profile.as_of, max(event.event_time for event in user.events))
+    yield from _unequal("counts", profile.counts, _counts(user.events))
+    yield from _unequal("unresolved", profile.unresolved, sum(facts is None for _, facts in joined))
+    yield from _unequal("last_items", [tuple(_items(i)) for i in profile.last_items], _last_items(user.events, rules))
+    yield from _purchases(user.events, profile)
+    at = profile.as_of
+    for kind, terms in _terms(user.events, joined).items():
+        published: Mapping[str, Decayed] = (
+            profile.languages if kind == "languages" else getattr(profile.affinities, kind)
         )
-        steps = np.rint(np.asarray(total) / (np.linalg.norm(total) or 1.0) * 127.0).astype(np.int8)
-        found.append(Vector(space, "int8", len(steps), base64.b64encode(steps.tobytes()).decode()))
+        yield from _decayed(kind, published, terms, at, rules)
+    yield from _vectors(profile, joined, at, rules)
+
+
+def _says(event: BehaviourEvent) -> bool:
+    return isinstance(event.product_id, str) and event.action in WEIGHTS
+
+
+def _items(item: object) -> tuple[str, str, int]:
+    return (item.product_id, item.action, item.at)  # type: ignore[attr-defined]
+
+
+def _unequal(what: str, found: object, expected: object) -> Iterator[str]:
+    if found != expected:
+        yield f"{what}: {found!r}, the source says {expected!r}"
+
+
+def _counts(events: list[BehaviourEvent]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for event in events:
+        found[event.action][event.channel] += 1
+    return {action: dict(channels) for action, channels in found.items()}
+
+
+def _last_items(events: list[BehaviourEvent], rules: Rules) -> list[tuple[str, str, int]]:
+    newest: dict[str, tuple[int, int, str]] = {}
+    for number, event in enumerate(events):
+        if isinstance(event.product_id, str):
+            mine = (event.event_time, number, event.action)
+            newest[event.product_id] = max(mine, newest.get(event.product_id, mine))
+    ranked = sorted(((at, number, action, product) for product, (at, number, action) in newest.items()), reverse=True)
+    return [(product, action, at) for at, _, action, product in ranked[: rules.last_items]]
+
+
+def _purchases(events: list[BehaviourEvent], profile: UserProfile) -> Iterator[str]:
+    bought = [event for event in events if event.action == "purchase"]
+    yield from _unequal("purchases", profile.rfm.purchases, len(bought))
+    yield from _unequal("last_purchase", profile.rfm.last_purchase, max((e.event_time for e in bought), default=0))
+    spent: dict[str, list[float]] = defaultdict(list)
+    for event in bought:
+        if isinstance(event.price, float | int) and isinstance(event.currency, str):
+            spent[event.currency].append(event.price * event.quantity)
+    yield from _unequal("currencies", set(profile.rfm.monetary), set(spent))
+    for currency, amounts in spent.items():
+        if not math.isclose(profile.rfm.monetary.get(currency, -1.0), math.fsum(amounts), rel_tol=TOLERANCE):
+            yield f"monetary {currency}: {profile.rfm.monetary.get(currency)}, the source says {math.fsum(amounts)}"
+
+
+Terms = dict[str, list[tuple[float, int]]]
+
+
+def _terms(events: list[BehaviourEvent], joined: list[tuple[BehaviourEvent, Facts | None]]) -> dict[str, Terms]:
+    """Kind and name to every (weight, event time) that adds to it."""
+    found: dict[str, Terms] = {
+        kind: defaultdict(list) for kind in ("category", "brand", "attribute", "price_band", "languages")
+    }
+    for event in events:
+        if isinstance(event.language, str) and event.language:
+            found["languages"][event.language.split("-")[0].lower()].append((1.0, event.event_time))
+    for event, facts in joined:
+        term = (WEIGHTS[event.action], event.event_time)
+        band = price_band(event.price, event.currency) or (facts.price_band if facts else "")
+        names = [("price_band", band)]
+        if facts is not None:
+            names += [("category", node) for node in facts.category] + [("brand", facts.brand)]
+            names += [("attribute", name) for name in facts.attributes]
+        for kind, name in names:
+            if name:
+                found[kind][name].append(term)
     return found
 
 
-def _consent(timed: Sequence[tuple[int, BehaviourEvent]]) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    for _, event in timed:
-        if event.action == Action.CONSENT and event.consent is not UNSET:
-            found |= event.consent or {}
+def _decayed(kind: str, published: Mapping[str, Decayed], terms: Terms, at: int, rules: Rules) -> Iterator[str]:
+    values = {
+        name: math.fsum(weight * 2.0 ** ((when - at) / rules.half_life) for weight, when in each)
+        for name, each in terms.items()
+    }
+    scale = max(map(abs, values.values()), default=1.0)
+    for name, found in published.items():
+        now = found.value * 2.0 ** ((found.at - at) / rules.half_life)
+        if not math.isclose(now, values.get(name, 0.0), rel_tol=TOLERANCE, abs_tol=TOLERANCE * scale):
+            yield f"{kind} {name}: {now}, the source says {values.get(name)}"
+        elif found.at != max(when for _, when in terms[name]):
+            yield f"{kind} {name}: at {found.at}, the source says {max(when for _, when in terms[name])}"
+    positive = {name: value for name, value in values.items() if value > TOLERANCE * scale}
+    if len(published) < min(rules.top, len(positive)):
+        yield f"{kind}: {len(published)} names, the source says {min(rules.top, len(positive))}"
+    weakest = min((values.get(name, 0.0) for name in published), default=0.0)
+    for name, value in positive.items():
+        if name not in published and value > weakest + TOLERANCE * scale:
+            yield f"{kind} {name}: not there, the source says {value}"
+
+
+def _vectors(
+    profile: UserProfile, joined: list[tuple[BehaviourEvent, Facts | None]], at: int, rules: Rules
+) -> Iterator[str]:
+    sums: dict[str, NDArray[np.float64]] = {}
+    for event, facts in joined:
+        weight = WEIGHTS[event.action]
+        if facts is not None and facts.vector is not None and weight > 0:
+            term = facts.vector.astype(np.float64) * weight * 2.0 ** ((event.event_time - at) / rules.half_life)
+            sums[facts.space] = sums[facts.space] + term if facts.space in sums else term
+    published = {vector.space: np.array(unpack(vector)) for vector in profile.embeddings}
+    if set(published) != set(sums):
+        yield f"spaces {sorted(published)}, the source says {sorted(sums)}"
+        return
+    for space, total in sums.items():
+        off = np.abs(published[space] - total / np.linalg.norm(total)).max()
+        if off > VECTOR_TOLERANCE:
+            yield f"embedding {space}: off by {off}"
+
+
+def feature_differences(user: Told, features: UserFeatures, catalogue: Listed) -> list[str]:
+    """Every way in which a user's windows are not what the source says at their own `as_of`."""
+    found: list[str] = []
+    for window in WINDOWS:
+        begin = (features.as_of - window.length) // window.tile * window.tile
+        actions: dict[str, int] = defaultdict(int)
+        categories: dict[str, int] = defaultdict(int)
+        for event in user.events:
+            if event.event_time < begin:
+                continue
+            actions[event.action] += 1
+            facts = catalogue.facts.get(event.product_id) if isinstance(event.product_id, str) else None
+            if facts is not None and event.action in WEIGHTS:
+                categories[facts.category[0]] += 1
+        mine = features.windows[window.name]
+        found += _unequal(f"{window.name} actions", mine.actions, dict(actions))
+        found += _unequal(f"{window.name} categories", mine.categories, dict(categories))
     return found
 
 
-def _differences(path: str, left: Any, right: Any) -> Iterable[str]:
-    if isinstance(left, dict) and isinstance(right, dict):
-        if left.get("dtype") == "int8" and right.get("dtype") == "int8":
-            yield from _vector_difference(path, left, right)
-            return
-        for key in sorted(left.keys() | right.keys()):
-            yield from _differences(f"{path}.{key}", left.get(key), right.get(key))
-    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for number, (a, b) in enumerate(zip(left, right, strict=True)):
-            yield from _differences(f"{path}[{number}]", a, b)
-    elif isinstance(left, float) and isinstance(right, float):
-        if abs(left - right) > ABSOLUTE + RELATIVE * abs(right):
-            yield f"{path}: {left} is not {right}"
-    elif left != right:
-        yield f"{path}: {left!r} is not {right!r}"
-
-
-def _vector_difference(path: str, left: dict[str, Any], right: dict[str, Any]) -> Iterable[str]:
-    """Components are rounded to 1/127: a sum in another order may fall on the other side."""
-    a, b = (np.frombuffer(base64.b64decode(each["data"]), np.int8).astype(int) for each in (left, right))
-    if left["space"] != right["space"] or len(a) != len(b) or int(np.abs(a - b).max(initial=0)) > 1:
-        yield f"{path}: vectors differ"
+def _seen_by_join(facts: Facts) -> tuple[object, ...]:
+    vector = b"" if facts.vector is None else facts.vector.tobytes()
+    return facts.category, facts.brand, facts.attributes, facts.price_band, facts.space, vector

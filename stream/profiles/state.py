@@ -1,98 +1,95 @@
-"""State of one user and its compact form in the changelog."""
+"""State of one user, and its compact form in the changelog."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
 
 from stream.errors import Fatal
-from stream.profiles.affinity import Sums
-from stream.profiles.tiles import UserTiles, empty_tiles
+from stream.features.tiles import WINDOWS
+from stream.profiles.decay import Held
 
 STATE_VERSION: Final = 1
-READABLE: Final = (1,)
-"""State versions that this code reads: its own and the one before (rule 8). A field added at the end with a
-default is read from both; anything else needs a reader of its own here and a test that holds old bytes."""
+READABLE: Final = (0, 1)
+"""Versions this code reads: its own and the previous one (rule 8). Version 0, of the trials before 0.1, lacks
+the fields from `tiles` on; fields are only ever added at the end, so what is missing takes its default."""
 
-Position = tuple[int, int]
+Stamp = tuple[int, int]
 """Source epoch and offset; the higher is the later."""
-BEFORE_ALL: Final[Position] = (0, -1)
 
 
-class MeanVector(Struct, array_like=True):
-    """Decayed mean of item embeddings. sum: `[weight, at]`; data: float32, the weighted sum at `at`."""
+class UserTile(Struct, array_like=True):
+    """Counts of one stretch of event time: by action, and by top-level category."""
 
-    sum: list[float]
-    data: bytearray
+    actions: dict[str, int] = {}
+    categories: dict[str, int] = {}
 
 
 class SessionState(Struct, array_like=True):
-    """As schemas.profile.Session; times in ms."""
+    """The current session. given: `id` came with the events."""
 
     id: str
+    given: bool
     started: int
     last: int
-    events: int = 1
+    events: int
 
 
-class Pending(Struct, array_like=True):
-    """An event whose product's facts were not known: what the join will need of it."""
+class Unresolved(Struct, array_like=True, frozen=True):
+    """An event on a product whose facts were not known yet; what it says of the product is still to be added."""
 
     product_id: str
     action: str
     when: int
+    priced: bool
+    """The event had a price of its own: the band of the facts is not used."""
+
+
+class Mean(Struct, array_like=True):
+    """Decayed mean of item embeddings in one space: float32 sum of weight * vector, and sum of weights, at `at`."""
+
+    total: bytes
+    weight: float
+    at: int
 
 
 class UserState(Struct, array_like=True):
     """Everything known of one user.
 
-    stamps: per partition of `user-behaviour` the last event applied (rule 1). last: epoch, partition,
-    offset of the newest event applied. first, newest: event times, ms. appended: append time of the
-    newest event applied. seen: hashes of the newest event ids applied, oldest first (rule 7).
-    category, brand, attribute, price_band, languages: decayed sums. items: product, action, ms, newest
-    first. dropped: pending events given up because there were too many.
+    stamps: for each partition of user-behaviour the last event applied (rule 1). newest: event time of the
+    newest event applied, appended: the broker's time of the newest record applied. as_of: watermark at
+    the last write. seen: digest of the last event ids applied, oldest first, to the offset of the
+    event that was applied (rule 7). tiles: as in WINDOWS.
     """
 
     version: int = STATE_VERSION
-    stamps: dict[int, Position] = field(default_factory=dict)
-    last: tuple[int, int, int] = (0, 0, 0)
-    first: int = 0
+    stamps: dict[int, Stamp] = field(default_factory=dict)
     newest: int = 0
     appended: int = 0
-    seen: list[int] = []
-    category: Sums = {}
-    brand: Sums = {}
-    attribute: Sums = {}
-    price_band: Sums = {}
-    languages: Sums = {}
-    counts: dict[str, dict[str, int]] = {}
+    seen: dict[int, int] = field(default_factory=dict)
+    category: Held = field(default_factory=dict)
+    brand: Held = field(default_factory=dict)
+    attribute: Held = field(default_factory=dict)
+    price_band: Held = field(default_factory=dict)
+    languages: Held = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     last_purchase: int = 0
     purchases: int = 0
-    monetary: dict[str, float] = {}
-    items: list[tuple[str, str, int]] = []
+    monetary: dict[str, float] = field(default_factory=dict)
+    last_items: list[tuple[str, str, int]] = field(default_factory=list)
     session: SessionState | None = None
-    consent: dict[str, bool] = {}
-    vectors: dict[str, MeanVector] = {}
-    pending: list[Pending] = []
-    dropped: int = 0
-    tiles: list[UserTiles] = field(default_factory=empty_tiles)
+    consent: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    embeddings: dict[str, Mean] = field(default_factory=dict)
+    unresolved: list[Unresolved] = field(default_factory=list)
+    tiles: list[dict[int, UserTile]] = field(default_factory=lambda: [{} for _ in WINDOWS])
     as_of: int = 0
-
-    @property
-    def sums(self) -> tuple[Sums, Sums, Sums, Sums]:
-        """The four kinds of affinity."""
-        return self.category, self.brand, self.attribute, self.price_band
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(UserState)
-_version = msgspec.msgpack.Decoder(list[object])
-_REPAIR: Final = (
-    "run the version that wrote it, or rebuild: stop the group, delete and make the topic user-profile-state again, "
-    "and start the group from the earliest offset"
-)
+_loose = msgspec.msgpack.Decoder(list[Any])
 
 
 def encode_state(state: UserState) -> bytes:
@@ -108,11 +105,18 @@ def decode_state(data: bytes) -> UserState:
         raise Fatal(f"user state of version {_version_of(data)} cannot be read ({error}); {_REPAIR}") from None
     if state.version not in READABLE:
         raise Fatal(f"user state has version {state.version}, this code reads {READABLE}; {_REPAIR}")
+    state.version = STATE_VERSION
     return state
+
+
+_REPAIR = (
+    "run the version that wrote it, or rebuild: stop the group, delete and make the topic user-profile-state again, "
+    "and start the group from the earliest offset"
+)
 
 
 def _version_of(data: bytes) -> object:
     try:
-        return _version.decode(data)[0]
+        return _loose.decode(data)[0]
     except (msgspec.DecodeError, IndexError):
         return "unknown"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from stream.features.state import ItemState, encode_state
 from stream.kafka.clients import group_id
 from stream.kafka.publish import partition_of
 from stream.kafka.sources import reset_group
-from tests.features_env import PARTITIONS, START, Env, environment, eventually, make_events
+from tests.features_env import PARTITIONS, START, Env, Worker, environment, eventually, make_events
 from tests.features_naive import HOUR
 
 pytestmark = pytest.mark.broker
@@ -196,3 +198,32 @@ async def test_a_state_beyond_the_end_of_its_source_is_fatal(env: Env, kafka: st
     assert await worker.ended() == 1
     assert "SourceMoved" in worker.text()
     assert "SHANGXIN_KAFKA__SOURCE_EPOCH=1" in worker.text()
+
+
+async def test_a_worker_that_slept_past_its_session_overwrites_nothing(env: Env) -> None:
+    events = make_events(6000)
+    first = env.start(0)
+    await first.ready()
+    sending = asyncio.create_task(env.send(events[:5000]))
+    await eventually("in the middle of its work", lambda: first.metric(sample(env, "applied")) > 0)
+    first.process.send_signal(signal.SIGSTOP)
+    second = env.start(1)
+    await sending
+    await env.send(events[5000:])
+    await second.ready()  # it owns everything once the first one's session is over
+    await env.settled()
+    first.process.send_signal(signal.SIGCONT)
+    again = env.start(0) if await ended_or_ready(first) else first
+    await again.ready()
+    await env.settled()
+    await env.equal_to_recount(events)
+
+
+async def ended_or_ready(worker: Worker) -> bool:
+    """True when it ended (and its supervisor would start it again), False when it takes work again."""
+
+    def decided() -> bool:
+        return worker.process.poll() is not None or worker.get("/readyz")[0] == 200
+
+    await eventually("ended or ready", decided)
+    return worker.process.poll() is not None

@@ -19,7 +19,7 @@ from schemas.product import RawListing
 from schemas.topics import LISTING_ENRICHED, LISTING_FACTS, PRODUCT_CREATED
 from stream.enrichment.assemble import enriched_from, model_input
 from stream.enrichment.facts import facts_of
-from stream.enrichment.verdict import Known
+from stream.enrichment.verdict import Known, event_key
 from stream.enrichment.work import Work
 from stream.faults import FaultPoint
 from stream.settings import EnrichmentSettings
@@ -65,7 +65,7 @@ class Expected:
         work = Work(NoRecord(), 0, product, Revision(0, offset), source, listing, 0)
         made = enriched_from(work, listing, answer, EnrichmentSettings(), 0)
         self.listings[product] = plain(made)
-        ids = (event_id, *self._ids(product))
+        ids = (event_key(source), *self._ids(product))
         facts = facts_of(made, answer, Known(work.revision, ids, False, NOW))
         self.facts[product] = msgspec.json.decode(msgspec.json.encode(facts))
 
@@ -188,6 +188,22 @@ async def test_a_stopped_worker_that_wakes_up_writes_nothing_over_its_successor(
     if first.process.poll() is not None:
         assert first.process.returncode == 1
         assert '"error": "Fenced"' in first.text()
+
+
+async def test_two_workers_of_one_instance_id_leave_one(env: Env) -> None:
+    first = env.start(0)
+    await first.ready()
+    expected = Expected()
+    place = await env.emit("p1", "[slow] cup", event_id="e1")
+    expected.enriched(env, "p1", "[slow] cup", place, "e1")
+    await eventually("it is with the model", lambda: bool(env.titles_seen()))
+    second = env.start(0)
+    assert await first.ended() == 1
+    assert "another process runs under its kafka.instance_id" in first.text()
+    await second.ready()
+    env.back.touch()
+    await env.settled()
+    await check(env, expected)
 
 
 async def test_sigterm_finishes_what_is_in_flight_and_commits_it(env: Env) -> None:

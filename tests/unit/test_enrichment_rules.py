@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,27 +15,25 @@ from msgspec.structs import replace
 
 from inference.client import Answer
 from inference.contract import ListingInput, ListingResult, Span
-from inference.deadline import Deadline
 from schemas.envelope import Envelope, headers_of
 from schemas.errors import Reason, RecordError, UnknownType
 from schemas.listing import EnrichmentRequest, RequestKind, Revision, SourceEvent, Status
 from schemas.product import RawListing, Withdrawal
 from schemas.vector import pack_float32, pack_int8, unpack
 from stream.enrichment.assemble import degraded_from, enriched_from, model_input
-from stream.enrichment.facts import facts_of, gone_facts, price_band
-from stream.enrichment.file import enrich_file
+from stream.enrichment.facts import facts_of, gone_facts
 from stream.enrichment.held import Held
 from stream.enrichment.intake import Intake, WrongPartition, read_request
-from stream.enrichment.lanes import Lanes
 from stream.enrichment.quality import RULES, quality
 from stream.enrichment.retry import next_request
 from stream.enrichment.values import attributes
 from stream.enrichment.vectors import float32_vector, int8_vector
-from stream.enrichment.verdict import EARLIER_IDS, Known, Verdict, judge, known_after, known_from
+from stream.enrichment.verdict import EARLIER_IDS, Known, Verdict, event_key, judge, known_after, known_from
 from stream.enrichment.work import Work
 from stream.kafka.publish import partition_of
+from stream.prices import price_band
 from stream.settings import EnrichmentSettings, Settings
-from tests.fake_model import FakeTransport, embedding_of, result_of
+from tests.fake_model import embedding_of, result_of
 from tests.unit.test_kafka_parts import Raw
 
 NOW = 1_780_000_000_000
@@ -83,8 +77,13 @@ def request(tries: int = 1, kind: str = RequestKind.RETRY, **more: Any) -> Enric
 
 
 def known(offset: int = 5, attempt: int = 0, ids: tuple[str, ...] = ("e5",), withdrawn: bool = False) -> Known:
-    """What was applied."""
-    return Known(Revision(0, offset, attempt), ids, withdrawn, NOW)
+    """What was applied; ids of the events of `work`."""
+    return Known(Revision(0, offset, attempt), keys(*ids), withdrawn, NOW)
+
+
+def keys(*ids: str) -> tuple[str, ...]:
+    """What events of these ids are known by."""
+    return tuple(event_key(work(event_id=each).source) for each in ids)
 
 
 # --- verdicts --------------------------------------------------------------------------
@@ -125,7 +124,7 @@ def test_ids_are_remembered_within_a_bound_and_the_same_after_a_replay() -> None
     for offset in range(8):
         state = known_after(state, work(offset, event_id=f"e{offset}"))
     assert state is not None
-    assert state.ids == ("e7", "e6", "e5", "e4")
+    assert state.ids == keys("e7", "e6", "e5", "e4")
     assert len(state.ids) == EARLIER_IDS + 1
     assert known_after(state, work(7, event_id="e7")) == state
 
@@ -383,107 +382,3 @@ def test_held_work_comes_out_when_it_is_due_with_what_stood_behind_it() -> None:
     assert held.waiting(tp)
     assert list(held.due(NOW + 10)) == [(tp, waiting, [])]
     assert not held.waiting(tp)
-
-
-# --- lanes -----------------------------------------------------------------------------
-
-
-def job(log: list[str], name: str, gate: asyncio.Event | None = None) -> Callable[[], Awaitable[None]]:
-    """A job that notes its start and end."""
-
-    async def run() -> None:
-        log.append(f"{name}+")
-        if gate is not None:
-            await gate.wait()
-        log.append(f"{name}-")
-
-    return run
-
-
-async def test_jobs_of_a_lane_keep_their_order_and_lanes_run_side_by_side() -> None:
-    log: list[str] = []
-    lanes, gate = Lanes(10), asyncio.Event()
-    lanes.submit("a", job(log, "a1", gate))
-    lanes.submit("a", job(log, "a2"))
-    lanes.submit("b", job(log, "b1"))
-    assert not await lanes.drain(Deadline(0.05))
-    assert log == ["a1+", "b1+", "b1-"]
-    gate.set()
-    assert await lanes.drain(Deadline(5))
-    assert log == ["a1+", "b1+", "b1-", "a1-", "a2+", "a2-"]
-    assert lanes.room == 10
-
-
-async def test_lanes_are_bounded() -> None:
-    lanes, gate = Lanes(2), asyncio.Event()
-    for name in "ab":
-        lanes.submit(name, job([], name, gate))
-    assert lanes.room == 0
-    assert not await lanes.wait_room(0.05)
-    gate.set()
-    assert await lanes.wait_room(5)
-
-
-async def test_abandoned_lanes_stop_and_do_not_count_on_the_new_ones() -> None:
-    log: list[str] = []
-    lanes, gate = Lanes(3), asyncio.Event()
-    lanes.submit("a", job(log, "a1", gate))
-    lanes.submit("a", job(log, "a2"))
-    await asyncio.sleep(0)
-    lanes.abandon()
-    lanes.submit("a", job(log, "a3", gate))
-    await asyncio.sleep(0)
-    assert lanes.jobs == 1
-    gate.set()
-    assert await lanes.drain(Deadline(5))
-    assert log == ["a1+", "a3+", "a3-"]
-
-
-async def test_a_job_that_raises_is_told_and_holds_its_lane() -> None:
-    log: list[str] = []
-    lanes = Lanes(3)
-
-    async def fail() -> None:
-        raise ValueError("no")
-
-    lanes.submit("a", fail)
-    lanes.submit("a", job(log, "a2"))
-    assert not await lanes.drain(Deadline(5))
-    with pytest.raises(ValueError, match="no"):
-        await lanes.failure
-    assert log == []
-
-
-# --- file mode -------------------------------------------------------------------------
-
-
-def test_a_file_of_listings_comes_out_enriched_and_bad_lines_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = [
-        {"product_id": "p1", "title": "Blue cup"},
-        {"product_id": "p2", "title": "Cup", "price": -1, "currency": "EUR"},
-        {"product_id": "p3", "title": "[fault] cup"},
-        *({"product_id": f"q{i}", "title": f"Cup {i}"} for i in range(100)),
-    ]
-    source, out, rejects = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
-    source.write_text("\n".join(json.dumps(line) for line in lines) + "\n\nnot json\n")
-    calls = tmp_path / "calls"
-    status = enrich_file(Settings(), source, out, rejects, lambda _: FakeTransport(calls))
-    assert status == 1
-    found = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [each["product_id"] for each in found] == ["p1", "p3", *(f"q{i}" for i in range(100))]
-    assert [each["status"] for each in found[:3]] == ["enriched", "degraded", "enriched"]
-    refused = [json.loads(line) for line in rejects.read_text().splitlines()]
-    assert [(each["line"], each["reason"], each["field"]) for each in refused] == [
-        (2, "invalid-field", "$.price"),
-        (105, "not-json", "$"),
-    ]
-    assert "-1" in refused[0]["value"]
-    assert "line 2: $.price" in capsys.readouterr().err
-    assert "Cup\n" not in calls.read_text()
-
-
-def test_a_file_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert enrich_file(Settings(), tmp_path / "none", None, None, lambda _: FakeTransport()) == 2
-    assert "No such file" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from schemas.errors import Reason, RecordError
 from schemas.topics import LISTING_ENRICHED, PRODUCT_CREATED, PRODUCT_DLQ
 from stream.errors import Fenced, SourceMoved, Stuck
 from stream.kafka.clients import group_id, instance_id
-from stream.kafka.fence import HEARTBEAT, REJOIN, Fence
+from stream.kafka.fence import HEARTBEAT, REJOIN, RESET, Fence
 from stream.kafka.limits import check_size, record_size, request_limit, topic_limit
 from stream.kafka.offsets import Offsets
 from stream.kafka.park import HEADERS_KEPT, NOTE, fitted
@@ -115,7 +116,39 @@ def test_the_fence_closes_when_the_heartbeat_is_too_old() -> None:
         fence.check()
 
 
-def test_silence_counts_from_the_start_and_then_from_the_heartbeat() -> None:
+async def test_a_member_put_out_with_good_heartbeats_never_produces_again() -> None:
+    clock, consumer = Clock(), Consumer()
+    fence = Fence(kafka_settings(), clock)
+    fence.attach(consumer)
+    coordinator = consumer._coordinator
+    await coordinator._do_rejoin_group(None)
+    fence.check()
+    coordinator.reset_generation()
+    with pytest.raises(Fenced, match="instance_id"):
+        fence.check()
+    with pytest.raises(Fenced):
+        await coordinator._do_rejoin_group(None)
+
+
+async def test_a_member_put_out_after_its_session_may_join_again() -> None:
+    clock, consumer = Clock(), Consumer()
+    fence = Fence(kafka_settings(), clock)
+    fence.attach(consumer)
+    coordinator = consumer._coordinator
+    await coordinator._do_rejoin_group(None)
+    clock.now += 10.1
+    coordinator.reset_generation()
+    coordinator.good = False
+    await coordinator._do_rejoin_group(None)
+    coordinator.good = True
+    await coordinator._do_rejoin_group(None)
+    fence.check()
+    coordinator._closing.set_result(None)
+    coordinator.reset_generation()
+    assert not fence.displaced
+
+
+async def test_silence_counts_from_the_start_and_then_from_the_heartbeat() -> None:
     clock = Clock()
     fence = Fence(kafka_settings(), clock)
     fence.attach(Consumer())
@@ -146,13 +179,19 @@ class Coordinator:
     def __init__(self) -> None:
         self.good = True
         self.beats = 0
+        self._closing: asyncio.Future[None] = asyncio.Future()
 
     async def _do_heartbeat(self) -> bool:
         self.beats += 1
         return self.good
 
     async def _do_rejoin_group(self, subscription: object) -> bool:
+        if not self.good:
+            self.reset_generation()
         return self.good
+
+    def reset_generation(self) -> None:
+        """Forget the place in the group."""
 
 
 @dataclass
@@ -180,6 +219,11 @@ def test_aiokafka_still_has_what_the_fence_wraps() -> None:
     heartbeat, rejoin = getattr(GroupCoordinator, HEARTBEAT), getattr(GroupCoordinator, REJOIN)
     assert inspect.iscoroutinefunction(heartbeat)
     assert list(inspect.signature(heartbeat).parameters) == ["self"]
+    reset = getattr(GroupCoordinator, RESET)
+    assert list(inspect.signature(reset).parameters) == ["self"]
+    assert f"self.{RESET}()" in inspect.getsource(GroupCoordinator._do_heartbeat)
+    assert f"self.{RESET}()" in inspect.getsource(GroupCoordinator._do_commit_offsets)
+    assert "self._closing = create_future()" in inspect.getsource(GroupCoordinator.__init__)
     assert inspect.iscoroutinefunction(rejoin)
     assert list(inspect.signature(rejoin).parameters) == ["self", "subscription"]
     assert f"self.{HEARTBEAT}()" in inspect.getsource(GroupCoordinator._heartbeat_routine)

@@ -90,7 +90,6 @@ def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
     assert load_manifest(built.folder / LISTING / ARTEFACTS).version == built.version
 
 
-@pytest.mark.skipif(not any(WEIGHTS.glob("*.json")), reason="no fitted heads in this tree")
 def test_another_head_is_another_version(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     shutil.copytree(WEIGHTS, weights)
@@ -118,3 +117,12 @@ print(engine.ListingEngine(Path({str(version / ARTEFACTS)!r})).manifest.version)
 """
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == built.version, done.stderr
+
+
+def test_a_folder_without_one_of_the_heads_is_refused_with_advice(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(WEIGHTS, weights)
+    (weights / "safety.npz").unlink()
+    with pytest.raises(ManifestError, match=r"safety\.npz: No such file.*shangxin models fit"):
+        build_small(tmp_path, weights=weights)
+    assert not (tmp_path / "models").exists()

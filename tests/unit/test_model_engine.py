@@ -65,6 +65,9 @@ def test_plain_listings_find_their_nodes(engine: LocalEngine) -> None:
     found = results(engine.answer([ListingInput(title=title) for title in titles]))
     assert [each.nodes[0].node.split(".")[0] for each in found] == ["clothing", "clothing", "shoes", "phones"]
     assert found[1].nodes[0].path[0] == "服装"
+    for each in found:
+        assert each.nodes[0].ids[-1] == each.nodes[0].node
+        assert len(each.nodes[0].ids) == len(each.nodes[0].path)
     assert all(each.versions["model"] == engine.manifest.version for each in found)
     assert all(set(each.versions) == {"model", "taxonomy", "schema", "space"} for each in found)
 

@@ -77,6 +77,14 @@ def test_refused_with_field_and_value(data: bytes, reason: Reason, field: str, v
     assert str(error).encode()  # no lone surrogate survives in what is logged or sent
 
 
+def test_an_error_is_printable_and_short_whatever_names_the_record_holds() -> None:
+    for name in ("\udc00", "a\nb", "x" * 10**5):
+        for value in ("\ud800", {"\ud800": 1}, 5):
+            error = _refused(_with(attributes={name: value}))
+            assert str(error).isprintable()
+            assert len(str(error)) < 1_000
+
+
 def test_the_entry_at_fault_is_left_unnamed_where_the_mapping_is_absurdly_large() -> None:
     error = _refused(_with(attributes={**{str(n): "1" for n in range(5_000)}, "bad": 1}))
     assert error.field == "$.attributes[...]"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.behaviour import BEHAVIOUR_TYPE
 from schemas.codec import Codec, frame
+from schemas.deadletter import parked_headers
 from schemas.envelope import Envelope, headers_of, parse_time, read_envelope, rfc3339
 from schemas.errors import VALUE_SHOWN, RecordError
 from schemas.examples import VALUES
@@ -23,9 +24,10 @@ NOW = 1_767_225_600_000
 TYPES = list(dict.fromkeys(type_ for topic in TOPICS for type_ in topic.types))
 CODECS: list[Codec[Any]] = [Codec(type_) for type_ in TYPES]
 
+names = st.text(st.characters(exclude_categories=()), max_size=6)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
     max_leaves=12,
 )
 """Any JSON, lone surrogates, NaN and huge integers among it."""
@@ -42,7 +44,8 @@ def _value_or_record_error(call: Any, *arguments: Any) -> None:
         assert error.field
         assert error.rule
         assert len(error.value) <= VALUE_SHOWN
-        assert str(error).encode()
+        assert str(error).isprintable()
+        assert all(value is None or value.decode() for _, value in parked_headers([], error, "t", 0, 0))
 
 
 def _error_of(call: Any, *arguments: Any) -> RecordError | None:
