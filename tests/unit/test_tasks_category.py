@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def said(direction: int) -> Encoded:
     """A text whose meaning is one axis."""
     vector = np.zeros(WIDTH, np.float32)
     vector[direction] = 1.0
-    return Encoded(np.zeros(1, np.int64), np.zeros((1, 2), np.int32), np.zeros((1, WIDTH)), vector, vector, False)
+    return Encoded(np.zeros(1, np.int64), np.zeros((1, 2), np.int32), vector[None], vector, vector, False)
 
 
 def head() -> CategoryHead:
@@ -39,11 +40,11 @@ def head() -> CategoryHead:
     }  # fmt: skip
     dense = np.zeros((WIDTH, 3), np.float32)
     dense[[0, 1, 2], [0, 1, 2]] = 200.0
-    linear = {
+    linear: dict[str, NDArray[Any]] = {
         "mean": zeros, "scale": ones, "idf": np.ones(ROWS, np.float32), "dense": dense,
         "sparse": np.zeros((ROWS, 3), np.float32), "bias": np.zeros(3, np.float32), "temperature": np.ones(1),
     }  # fmt: skip
-    arrays = {**matcher, **{f"demo.{name}": linear[name] for name in LINEAR}}
+    arrays: dict[str, NDArray[Any]] = {**matcher, **{f"demo.{name}": linear[name] for name in LINEAR}}
     return CategoryHead(HeadFile(arrays, {"sets": {"demo": ["A", "B", "C"]}}))
 
 

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inference.errors import Misconfigured
 from inference.tasks.bundle import TASKS
@@ -16,7 +18,7 @@ from inference.tasks.weights import DEFAULT_WEIGHTS, as_stored, load_head, save_
 from inference.training import metrics
 
 RNG = np.random.default_rng(11)
-ARRAYS = {
+ARRAYS: dict[str, NDArray[Any]] = {
     "big": RNG.normal(size=(300, 300)).astype(np.float32),
     "set.scale": RNG.normal(size=5).astype(np.float32),
     "set": np.arange(4),
