@@ -94,7 +94,7 @@ def test_softmax_of_large_scores() -> None:
 @pytest.mark.train
 def test_fitted_linear_weights_learn_from_features_and_from_wording() -> None:
     pytest.importorskip("scipy")
-    from inference.training.softmax import best_temperature, fit_softmax
+    from inference.training.softmax import fit_softmax
 
     truth = np.arange(90) % 3
     features = RNG.normal(size=(90, WIDTH)).astype(np.float32)
@@ -104,8 +104,18 @@ def test_fitted_linear_weights_learn_from_features_and_from_wording() -> None:
     model = Linear(["a", "b", "c"], weights)
     odds = np.stack([model.log_odds(f, text) for f, text in zip(features, texts, strict=True)])
     assert (odds.argmax(1) == truth).mean() > 0.97
-    cool = best_temperature(odds * 10, truth)
-    assert cool > best_temperature(odds, truth)
+
+
+@pytest.mark.train
+def test_the_temperature_undoes_scores_that_are_twice_too_sure() -> None:
+    pytest.importorskip("scipy")
+    from inference.training.softmax import best_temperature
+
+    honest = RNG.normal(size=(4_000, 3)).astype(np.float32) * 2
+    odds = np.exp(honest) / np.exp(honest).sum(1, keepdims=True)
+    truth = (odds.cumsum(1) < RNG.random((4_000, 1))).sum(1).clip(max=2)
+    assert best_temperature(honest, truth) == pytest.approx(1.0, rel=0.15)
+    assert best_temperature(honest * 2, truth) == pytest.approx(2.0, rel=0.15)
 
 
 def test_the_label_map_is_found_by_the_labels() -> None:
