@@ -17,7 +17,8 @@ DEFAULT_WEIGHTS = Path(__file__).parent.parent / "weights" / "v0"
 FORMAT = 1
 INT8_FROM = 50_000
 """Elements from which a matrix is kept in int8; smaller ones in fp16, where nothing is to be gained."""
-SCALE = ".scale"
+SCALE = "~scale"
+"""Suffix of a matrix's scales; no array of a head has a tilde in its name."""
 
 
 @dataclass(frozen=True)

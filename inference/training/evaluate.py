@@ -105,7 +105,7 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
     measures = _sliced(
         "micro F1", [row.source for row in rows], lambda at: metrics.f1_measure("", _at(gold, at), _at(predicted, at))
     )
-    table = metrics.counts(gold, predicted).sum(0)
+    table = metrics.counts(gold, predicted).sum(0).tolist()
     measures.append(Measure("precision", round(table[0] / max(table[1], 1), 4), 0.0, 1.0, int(table[1])))
     measures.append(Measure("recall", round(table[0] / max(table[2], 1), 4), 0.0, 1.0, int(table[2])))
     judged = [

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.tasks.tagger import ALLOWED, BEGIN, END, FIRST, INSIDE, LAST, NEVER, OUTSIDE, SINGLE, TAGS
-from inference.tasks.units import HASH_ROWS, HASH_SLOTS, SHAPES, Units
+from inference.tasks.tagger import ALLOWED, FIRST, LAST, NEVER, TAGS
+from inference.tasks.units import HASH_ROWS, HASH_SLOTS, SHAPES
+from inference.training.tagging import Example
 
 STATE = 384
 WORDING = 24
@@ -20,15 +21,6 @@ UNITS_A_BATCH = 2_500
 
 Arrays = dict[str, NDArray[np.float32]]
 Told = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One text and what is asked of it. names: rows of the name matrix. tags: int64 [names, U]."""
-
-    units: Units
-    names: NDArray[np.int64]
-    tags: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -75,17 +67,6 @@ class TaggerNet(nn.Module):
         gated = context[:, None] * self.name_gate(names)[:, :, None]
         out: Tensor = self.tag_join(self.drop(joined)) + self.tag_gate(gated)
         return out
-
-
-def bioes(spans: Sequence[tuple[int, int]], units: int) -> NDArray[np.int64]:
-    """Tags of spans of units (first, last), the last one included."""
-    tags = np.full(units, OUTSIDE, np.int64)
-    for first, last in spans:
-        tags[first : last + 1] = INSIDE
-        tags[first], tags[last] = BEGIN, END
-        if first == last:
-            tags[first] = SINGLE
-    return tags
 
 
 def fit_tagger(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,32 @@ from inference.model.encoder import Encoded
 from inference.model.text import compose
 from inference.tasks.attributes import accept, distinct_values
 from inference.tasks.spans import LABELS, resolve
-from inference.tasks.tagger import Found
+from inference.tasks.tagger import BEGIN, END, INSIDE, OUTSIDE, SINGLE, Found
 from inference.tasks.units import Units, make_units
 from inference.training.data import AttributeRow, SpanRow
-from inference.training.fit_tagger import Example, bioes
 from inference.training.metrics import f1
 
 THRESHOLDS = np.arange(0.10, 0.91, 0.02).round(2).tolist()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text and what is asked of it. names: rows of the name matrix. tags: int64 [names, U]."""
+
+    units: Units
+    names: NDArray[np.int64]
+    tags: NDArray[np.int64]
+
+
+def bioes(spans: Sequence[tuple[int, int]], units: int) -> NDArray[np.int64]:
+    """Tags of spans of units (first, last), the last one included."""
+    tags = np.full(units, OUTSIDE, np.int64)
+    for first, last in spans:
+        tags[first : last + 1] = INSIDE
+        tags[first], tags[last] = BEGIN, END
+        if first == last:
+            tags[first] = SINGLE
+    return tags
 
 
 def attribute_text(row: AttributeRow) -> str:
