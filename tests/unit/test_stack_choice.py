@@ -20,7 +20,9 @@ from stream.settings import KafkaSettings, Settings, StackSettings, TritonSettin
 
 def settings(tmp_path: Path, kind: str = "auto", kafka: KafkaSettings | None = None) -> Settings:
     """Nothing of the caller's environment."""
-    stack = StackSettings(run_dir=tmp_path / "run", cache_dir=tmp_path / "cache", broker=kind)
+    stack = StackSettings(
+        run_dir=tmp_path / "run", cache_dir=tmp_path / "cache", models_dir=tmp_path / "models", broker=kind
+    )
     sections = {"stack": stack, "kafka": kafka or KafkaSettings(), "triton": TritonSettings()}
     return Settings().model_copy(update=sections)
 
