@@ -12,7 +12,7 @@ USER_FEATURES_TYPE = "user.features.updated"
 
 
 class ItemWindow(Struct, frozen=True, kw_only=True):
-    """Counts of one window ending at the record's `as_of`.
+    """Counts of one window: from `as_of` less its length, rounded down to 5 min (`1h`) or 1 h (`24h`), up to `newest`.
 
     views: events. carts: events. purchases: pieces.
     """
@@ -26,9 +26,10 @@ class ItemFeatures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An item's windows.
 
     newest: event time of the newest event applied, ms since 1970 UTC. as_of: watermark, ms since 1970
-    UTC; events before it are complete, windows end there. valid_until: event time, ms since 1970 UTC, at
-    which a count next falls; the record is published again then, so a reader whose watermark is past it
-    knows that the record is on its way. published: wall clock, ms since 1970 UTC. windows: `1h` and
+    UTC; counts of events before it are complete, newer ones are counted as they come. valid_until: event
+    time, ms since 1970 UTC, at which a count next falls (253402300799999 where none does); the record is
+    published again then, so a reader whose watermark is past it knows that the record is on its way.
+    published: wall clock, ms since 1970 UTC. windows: `1h` and
     `24h` to counts. totals: counts since the item's first event. freshness_ms: publication minus the
     broker's append time of the newest event applied, ms.
     """

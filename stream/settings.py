@@ -109,7 +109,9 @@ class ProfileSettings(_Section):
     top_affinities: int = Field(default=20, ge=1, le=200)
     seen_ids: int = Field(default=64, ge=0)
     """Event ids remembered per user: an upstream retry comes within a few events."""
-    max_batch: int = Field(default=1000, ge=1)
+    max_batch: int = Field(default=4000, ge=1)
+    """Records a poll. A user is published once a batch, which is most of the work: 4,000 instead of 1,000 raised
+    the rate by half under backlog. A batch is some 0.4 s then, a tenth of the drain deadline."""
 
 
 class FeatureSettings(_Section):

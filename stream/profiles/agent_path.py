@@ -17,7 +17,7 @@ from schemas.topics import USER_BEHAVIOUR
 from schemas.validate import read_behaviour
 from stream.kafka.clients import connection, group_id
 from stream.profiles.apply import Origin, Rules, apply_event, digest_of
-from stream.profiles.outgoing import profile_record
+from stream.profiles.outgoing import profile_record, profile_stationery
 from stream.profiles.projection import Projection
 from stream.profiles.state import UserState, decode_state, encode_state
 from stream.settings import Settings
@@ -83,7 +83,9 @@ class AgentPath:
         origin = Origin(record.partition, (0, record.offset), appended, digest_of(envelope.source, envelope.id))
         apply_event(state, event, origin, self._projection.get, self._rules)
         self._table[record.key] = encode_state(state)
-        key, value, headers = profile_record(record.key, state, self._rules, appended, envelope.traceparent)
+        key, value, headers = profile_record(
+            record.key, state, self._rules, profile_stationery(appended), envelope.traceparent
+        )
         carried = [(name, held) for name, held in headers if held is not None]
         await (await self._sink.send(key=key, value=value, headers=carried))
         self.applied += 1

@@ -34,7 +34,13 @@ from stream.kafka.sources import check_stamp
 from stream.metrics import Meters
 from stream.profiles.apply import Origin, Rules, apply_event, digest_of, resolve, was_repeated
 from stream.profiles.lane import Lane
-from stream.profiles.outgoing import by_product_record, features_record, profile_record
+from stream.profiles.outgoing import (
+    by_product_record,
+    features_record,
+    features_stationery,
+    profile_record,
+    profile_stationery,
+)
 from stream.profiles.projection import Projection
 from stream.profiles.publish import advance, valid_until
 from stream.profiles.state import UserState
@@ -44,6 +50,9 @@ EXPIRED_PER_STEP = 1_000
 """Users whose features are published again beside one batch: as many as a batch touches at most."""
 RESTORED_PER_STEP = 500
 """States read between two breaths of the loop while restoring: some 10 ms."""
+BREATH = 250
+"""Records applied, or profiles made, between two turns of the loop: some 15 ms, so that the health port and the
+producer are served within a batch."""
 HOMES_KEPT = 200_000
 """Products whose partition is remembered: murmur2 in Python costs some 10 us a key."""
 
@@ -135,8 +144,10 @@ class ProfilesHandler:
         begun = time.perf_counter()
         await self._resolve(self._projection.take_arrived())
         lane, batch = self._lanes[tp.partition], Batch()
-        for record in records:
+        for number, record in enumerate(records, 1):
             self._take(lane, record, batch)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
         await self._passed(FaultPoint.AFTER_DECODE)
         await self._aside(tp.partition, batch)
         await self._write(lane, batch)
@@ -186,7 +197,7 @@ class ProfilesHandler:
         batch.traces[key] = envelope.traceparent
         if isinstance(event.product_id, str) and not was_repeated(state, origin):
             home = self._home(event.product_id)
-            batch.by_product.setdefault(home, []).append(by_product_record(record, envelope, event, self._epoch))
+            batch.by_product.setdefault(home, []).append(by_product_record(record, event, self._epoch))
         return outcome
 
     def _home(self, product: str) -> int:
@@ -221,7 +232,12 @@ class ProfilesHandler:
         if not states:
             return
         now, sends = self._now_ms(), self._path.sends
-        profiles = [profile_record(key, s, self._rules, now, traces.get(key, "")) for key, s in states.items()]
+        paper = profile_stationery(now)
+        profiles = []
+        for number, (key, state) in enumerate(states.items(), 1):
+            profiles.append(profile_record(key, state, self._rules, paper, traces.get(key, "")))
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
         await sends.send_many(self._profiles, lane.partition, profiles, now)
         await self._publish_features(lane, states, traces)
         freshness = self._meters.histogram("shangxin_freshness_seconds", topic=self._profiles)
@@ -232,10 +248,10 @@ class ProfilesHandler:
         self, lane: Lane, states: Mapping[bytes, UserState], traces: Mapping[bytes, str]
     ) -> None:
         now, watermark = self._now_ms(), lane.watermark.value
-        records = []
+        records, paper = [], features_stationery(now)
         for key, state in states.items():
             as_of = max(watermark, state.as_of)
-            records.append(features_record(key, state, as_of, now, traces.get(key, "")))
+            records.append(features_record(key, state, as_of, paper, traces.get(key, "")))
             lane.expiry.set(key, valid_until(state, as_of))
         await self._path.sends.send_many(self._features, lane.partition, records, now)
 

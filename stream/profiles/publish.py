@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 
 import numpy as np
 from msgspec import UNSET
@@ -120,8 +121,9 @@ def _vectors(state: UserState) -> list[Vector]:
 
 def _packed(space: str, mean: Mean) -> Vector | None:
     total = np.frombuffer(mean.total, "<f4")
-    length = float(np.linalg.norm(total))
+    length = math.sqrt(total.dot(total))
     if length == 0.0:
         return None
-    steps = np.clip(np.rint(total * np.float32(INT8_SCALE / length)), -127, 127).astype("<i1")
+    # A component of a unit vector is at most 1 but for float32's last bit, which rounding takes away.
+    steps = np.rint(total * np.float32(INT8_SCALE / length)).astype("<i1")
     return Vector(space, "int8", len(steps), base64.b64encode(steps.tobytes()).decode("ascii"))

@@ -34,7 +34,7 @@ async def copy(bootstrap: str, source: str, sink: str, group: str, count: int) -
             if batches and not started:
                 started, cpu = time.perf_counter(), time.process_time()
             pending = [
-                await producer.send(sink, record.value, record.key, headers=record.headers)
+                await producer.send(sink, record.value, record.key, headers=list(record.headers))
                 for records in batches.values()
                 for record in records
             ]
