@@ -34,7 +34,8 @@ COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
 SAFETY_COST = 3.0
 HARMLESS_TITLES = 3_000
-"""Product titles taken as harmless: without them a head fitted on posts alone calls one title in ten harmful."""
+"""Product titles taken as harmless: without them a head fitted on posts alone calls 8% of
+fashion titles harmful, with them 1.3%."""
 SOURCES = {
     "zh_store_titles": "zh_store_titles.category",
     "fashion": "fashion.articleType",
