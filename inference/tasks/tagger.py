@@ -18,7 +18,7 @@ from inference.tasks.units import Units
 BEGIN, INSIDE, OUTSIDE, END, SINGLE = range(5)
 TAGS = 5
 LONGEST = 16
-"""Units of the longest span that is looked for: 99.5% of the gold values of the training data are shorter."""
+"""Units of the longest span that is looked for: 99.9% of the gold ones in the training data are no longer."""
 TINY = 1e-9
 WORTH = float(np.log(0.01))
 """Stretches less likely than 1 in 100 are not looked at: no threshold that is shipped lies below."""

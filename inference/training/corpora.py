@@ -11,8 +11,8 @@ from inference.training.splits import Split, sample, split_by_group, without_dup
 
 @dataclass(frozen=True)
 class CategorySet:
-    """A category file. most: rows to fit on, and a third of it to measure on; beyond it dev accuracy moves by
-    less than half a point while encoding takes minutes on two cores."""
+    """A category file. most: rows to fit on, and a third of it to measure on: what two cores
+    encode in some minutes."""
 
     name: str
     file: str

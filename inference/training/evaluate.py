@@ -58,7 +58,7 @@ def category_measures(rows: Sequence[data.TextRow], predictors: Predictors, labe
     found = predictors.labels(rows, labels)
     right = [choice.label == row.label for choice, row in zip(found, rows, strict=True)]
     measures = _sliced("accuracy", [row.language for row in rows], lambda at: metrics.mean_measure("", _at(right, at)))
-    return [*measures, _calibration([choice.score for choice in found], right)]
+    return [*measures, metrics.calibration_measure([choice.score for choice in found], right)]
 
 
 def node_measures(
@@ -83,7 +83,7 @@ def node_measures(
     return [
         metrics.mean_measure("at or under the label's node", right),
         *measures,
-        _calibration([c.score for c, _ in inside], right),
+        metrics.calibration_measure([c.score for c, _ in inside], right),
     ]
 
 
@@ -105,9 +105,7 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
     measures = _sliced(
         "micro F1", [row.source for row in rows], lambda at: metrics.f1_measure("", _at(gold, at), _at(predicted, at))
     )
-    table = metrics.counts(gold, predicted).sum(0).tolist()
-    measures.append(Measure("precision", round(table[0] / max(table[1], 1), 4), 0.0, 1.0, int(table[1])))
-    measures.append(Measure("recall", round(table[0] / max(table[2], 1), 4), 0.0, 1.0, int(table[2])))
+    measures += metrics.ratio_measures(gold, predicted)
     judged = [
         (value.score, (name, value.text.strip().casefold()) in right)
         for each, right in zip(answers, gold, strict=True)
@@ -115,7 +113,9 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
         for value in values
     ]
     return Evaluation(
-        "attributes", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])]
+        "attributes",
+        str(file),
+        [*measures, metrics.calibration_measure([s for s, _ in judged], [r for _, r in judged])],
     )
 
 
@@ -130,7 +130,9 @@ def _spans(file: Path, predictors: Predictors) -> Evaluation:
         only = [[{s for s in each if s[2] == label} for each in side] for side in (gold, predicted)]
         measures.append(metrics.f1_measure(f"entity F1 [{label}]", *only))
     judged = [(span[3], span[:3] in right) for each, right in zip(found, gold, strict=True) for span in each]
-    return Evaluation("spans", str(file), [*measures, _calibration([s for s, _ in judged], [r for _, r in judged])])
+    return Evaluation(
+        "spans", str(file), [*measures, metrics.calibration_measure([s for s, _ in judged], [r for _, r in judged])]
+    )
 
 
 def _keywords(file: Path, predictors: Predictors) -> Evaluation:
@@ -180,7 +182,7 @@ def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> lis
     measures = _sliced("accuracy", topics, lambda at: metrics.mean_measure("", _at(right, at)))
     gold = [{1} if row.label == "1" else set() for row in rows]
     f1 = metrics.f1_measure("F1 of harmful", gold, [{1} if score >= 0.5 else set() for score in scores])
-    return [*measures, f1, _calibration([max(score, 1.0 - score) for score in scores], right)]
+    return [*measures, f1, metrics.calibration_measure([max(score, 1.0 - score) for score in scores], right)]
 
 
 def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:
@@ -190,11 +192,6 @@ def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]
         for key, at in sorted(metrics.slices(keys).items())
     ]
     return [everything, *parts]
-
-
-def _calibration(scores: Sequence[float], right: Sequence[bool]) -> Measure:
-    error = round(metrics.calibration_error(scores, right), 4)
-    return Measure("expected calibration error", error, error, error, len(scores))
 
 
 def _at(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:

@@ -14,26 +14,28 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 from inference.tasks.bundle import TASKS
-from inference.tasks.category import NameSide, node_side
+from inference.tasks.category import NameMatcher, NameSide, node_side
+from inference.tasks.linear import Linear
 from inference.tasks.weights import as_stored, save_head
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import corpora, evaluate
 from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
-from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words
+from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
 from inference.training.fit_spans import fit_attributes, fit_spans
 from inference.training.metrics import Measure, mean_measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
-from inference.training.splits import number_of
+from inference.training.splits import Split, number_of
 from inference.training.tagging import attribute_text
 
 COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
 SAFETY_COST = 3.0
 HARMLESS_TITLES = 3_000
-"""Product titles taken as harmless: without them a head fitted on posts alone calls one title in ten harmful."""
+"""Product titles taken as harmless: without them a head fitted on posts alone calls 8% of
+fashion titles harmful, with them 1.3%."""
 SOURCES = {
     "zh_store_titles": "zh_store_titles.category",
     "fashion": "fashion.articleType",
@@ -49,7 +51,7 @@ SOURCE_WEIGHTS = {
 }
 """Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
 THREADS = 1
-"""Sums in torch depend on the number of threads; one thread gives the same weights on every run."""
+"""Sums in torch depend on the number of threads; one thread gives the same weights on every run of a machine."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,16 @@ class Fitter:
         arrays |= self._matcher({name: split.train for name, split in splits.items()}, splits["fashion"].dev)
         meta = {"sets": sets, "rows": {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}}
         save_head(self.out, "category", arrays, meta)
-        predictors, dev = self._predictors(), []
+        return self._save("category", arrays, meta, self._category_scores(splits, sets))
+
+    def _category_scores(self, splits: dict[str, Split[TextRow]], sets: dict[str, list[str]]) -> list[Measure]:
+        predictors = self._predictors()
+        dev: list[Measure] = []
         for name, split in splits.items():
             measures = evaluate.category_measures(split.dev, predictors, sets[name])
             measures += evaluate.node_measures(split.dev, predictors, self.taxonomy, self.maps)
             dev += [msgspec.structs.replace(each, name=f"{name}: {each.name}") for each in measures]
-        return self._save("category", arrays, meta, dev)
+        return dev
 
     def _linear(self, name: str, train: list[TextRow], dev: list[TextRow]) -> tuple[list[str], dict[str, NDArray[Any]]]:
         labels = sorted({row.label for row in train})
@@ -121,8 +127,6 @@ class Fitter:
     def _heated(
         self, arrays: dict[str, NDArray[Any]], labels: list[str], dev: list[TextRow]
     ) -> dict[str, NDArray[Any]]:
-        from inference.tasks.linear import Linear
-
         model = Linear(labels, as_stored(arrays))
         encoded = self._encode("dev", [row.text for row in dev])
         odds = np.stack([model.log_odds(each.features, row.text) for each, row in zip(encoded, dev, strict=True)])
@@ -130,8 +134,6 @@ class Fitter:
         return {**arrays, "temperature": np.array([best_temperature(odds, truth)], np.float32)}
 
     def _matcher(self, rows: dict[str, list[TextRow]], dev: list[TextRow]) -> dict[str, NDArray[Any]]:
-        from inference.tasks.category import NameMatcher
-
         predictors = self._predictors()
         names = predictors.node_names()
         side = node_side([names["node.en"], names["node.zh"]], self.taxonomy)
@@ -149,7 +151,9 @@ class Fitter:
         arrays = fit_matcher(listings, side, self._told("fit names"))
         return {**arrays, "heat": self._heat(NameMatcher(as_stored(arrays)), side, dev, at)}
 
-    def _heat(self, matcher: Any, side: NameSide, dev: list[TextRow], at: dict[str, int]) -> NDArray[np.float32]:
+    def _heat(
+        self, matcher: NameMatcher, side: NameSide, dev: list[TextRow], at: dict[str, int]
+    ) -> NDArray[np.float32]:
         vectors = matcher.vectors(side)
         allowed = [self._allowed("fashion.articleType", row.label, at, below=False) for row in dev]
         kept = [row for row, nodes in enumerate(allowed) if len(nodes)]
@@ -207,8 +211,6 @@ class Fitter:
         judged = self._keyword_rows([row for row in rows if _half(row) == 0])
         arrays, meta = fit_keywords([row for _, row in judged])
         save_head(self.out, "keywords", arrays, meta)
-        from inference.training.fit_keywords import head_of, recall
-
         head = head_of((as_stored(arrays), meta))
         measured = self._keyword_rows([row for row in rows if _half(row) == 1])
         shares = [(source, recall(head, row)) for source, row in measured if row.gold]
@@ -243,12 +245,16 @@ class Fitter:
         self.report("fit safety", 1, 1)
         meta = {"rows": {each.name: [len(each.split.train), len(each.split.dev), each.split.dropped] for each in sets}}
         save_head(self.out, "safety", arrays, meta)
-        predictors, dev = self._predictors(), []
+        return self._save("safety", arrays, meta, self._safety_scores(sets))
+
+    def _safety_scores(self, sets: list[corpora.LabelledSet]) -> list[Measure]:
+        predictors = self._predictors()
+        dev: list[Measure] = []
         for each in sets:
             kept = [row for row in each.split.dev if row.label]
             measures = evaluate.safety_measures(kept, predictors)
             dev += [msgspec.structs.replace(m, name=f"{each.name}: {m.name}") for m in measures]
-        return self._save("safety", arrays, meta, dev)
+        return dev
 
     def _measured(self, task: str, file: str) -> list[Measure]:
         return evaluate.evaluate(task, self.data / file, None, self._predictors(), self.taxonomy, self.maps).measures

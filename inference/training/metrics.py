@@ -49,16 +49,26 @@ def mean_measure(name: str, values: Sequence[float] | NDArray[Any]) -> Measure:
     return _measure(name, score, [float(held[rows].mean()) for rows in _resamples(len(held))], len(held))
 
 
+def ratio_measures(gold: Sequence[set[Any]], predicted: Sequence[set[Any]]) -> list[Measure]:
+    """Micro precision and recall with their intervals."""
+    table = counts(gold, predicted)
+    again = [table[rows].sum(0) for rows in _resamples(len(table))]
+    return [
+        _measure(name, _share(table.sum(0), of), [_share(sums, of) for sums in again], len(table))
+        for name, of in (("precision", 1), ("recall", 2))
+    ]
+
+
+def calibration_measure(scores: Sequence[float], right: Sequence[bool]) -> Measure:
+    """Expected calibration error with its interval, over what was scored."""
+    held, hit = np.asarray(scores, np.float64), np.asarray(right, np.float64)
+    again = [_calibration_error(held[rows], hit[rows]) for rows in _resamples(len(held))]
+    return _measure("expected calibration error", _calibration_error(held, hit), again, len(held))
+
+
 def calibration_error(scores: Sequence[float], right: Sequence[bool]) -> float:
     """Expected calibration error over BINS equal bins of the score (Guo et al. 2017)."""
-    held, hit = np.asarray(scores, np.float64), np.asarray(right, np.float64)
-    if not len(held):
-        return 0.0
-    bins = np.minimum((held * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(float(hit[bins == b].mean() - held[bins == b].mean())) * int((bins == b).sum()) for b in set(bins.tolist())
-    ]
-    return float(sum(gaps) / len(held))
+    return _calibration_error(np.asarray(scores, np.float64), np.asarray(right, np.float64))
 
 
 def slices(keys: Sequence[Hashable]) -> dict[str, list[int]]:
@@ -67,6 +77,16 @@ def slices(keys: Sequence[Hashable]) -> dict[str, list[int]]:
     for row, key in enumerate(keys):
         found.setdefault(str(key), []).append(row)
     return found if len(found) > 1 else {}
+
+
+def _calibration_error(scores: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, scores - right, BINS)
+    return float(np.abs(gaps).sum() / max(len(scores), 1))
+
+
+def _share(sums: NDArray[np.float64], of: int) -> float:
+    return float(sums[0] / max(sums[of], 1.0))
 
 
 def _f1(sums: NDArray[np.float64]) -> float:

@@ -141,11 +141,11 @@ def predict(
     cache: CacheFolder = DEFAULT_CACHE,
     threads: Threads = 0,
 ) -> None:
-    """Answer each row of a file, one JSON line a row: {"row": i, "prediction": ...}.
+    r"""Answer each row of a file, one JSON line a row: {"row": i, "prediction": ...}.
 
-    category: one of --labels, or a node id of the taxonomy without it. attributes: {name: [values]} for the
-    row's `ask`, or the names in `attributes` and `absent`. spans: [[start, end, label]], half open, code points,
-    labels HP (brand) and HC (product). keywords: [words], best first. safety: the probability that the text is
+    category: one of --labels, or a node id of the taxonomy without it. attributes: {name: \[values]} for the
+    row's `ask`, or the names in `attributes` and `absent`. spans: \[\[start, end, label]], half open, code points,
+    labels HP (brand) and HC (product). keywords: \[words], best first. safety: the probability that the text is
     HARMFUL, 0 to 1 (`safe` of a listing is 1 minus it).
     """
     from inference.errors import Misconfigured
