@@ -70,6 +70,7 @@ async def check(run: System, scene: Scenario, replay: Replay) -> None:
     assert users.unchecked <= users.users // 10, users
 
 
+@pytest.mark.timeout(420)  # all its own deadlines together, on a machine busy with something else
 async def test_each_worker_killed_in_the_middle_and_everything_equals_a_recount(at: Settings, tmp_path: Path) -> None:
     scene = build(at, Size(products=0, events=3_000))
     blows = [
