@@ -98,6 +98,7 @@ async def test_rounds_of_kills_faults_and_sleep(at: Settings, tmp_path: Path, se
     scene, plan = build(at, Size(products=0, events=3_000, seed=seed)), plan_of(seed)
     log.info("armed %s; %s", ", ".join(faults(plan)), plan.blows)
     async with system(at, tmp_path, plan.sets, restarts=20, first=plan.first) as run:
+        await run.ready()  # a fresh broker has no group coordinator before
         replay = await run.play(scene, SLOW, plan.blows, LONG_S)
         assert len(run.report.struck) == len(plan.blows)
         await check(run, scene, replay)
