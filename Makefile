@@ -27,6 +27,12 @@ test: $(BIN)/.dev ## lint, types, and every test, on a real broker and a real Tr
 	$(BIN)/shangxin models build
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: $(BIN)/.dev ## rounds of kills, faults and sleeping workers in the whole system, a minute each [ROUNDS=6 SEED=1]
+	$(BIN)/shangxin stack prepare
+	$(BIN)/shangxin models build
+	$(BIN)/python -m pytest tests/chaos/test_whole_system.py --chaos-rounds $(or $(ROUNDS),6) --chaos-seed $(or $(SEED),1) $(PYTEST_ARGS)
+
 .PHONY: test-fast
 test-fast: $(BIN)/.dev ## the tests that need neither broker nor Triton
 	$(BIN)/python -m pytest -m "not broker and not triton and not chaos" $(PYTEST_ARGS)

@@ -30,6 +30,12 @@ class MakeTopics(Protocol):
         """config: topic settings, e.g. {"cleanup.policy": "compact"}."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form of the chaos test: `make chaos`."""
+    parser.addoption("--chaos-rounds", type=int, default=0, help="rounds of tests/chaos/test_whole_system.py")
+    parser.addoption("--chaos-seed", type=int, default=1, help="of the first round; the next ones follow")
+
+
 @pytest.fixture(scope="session")
 def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The caller's settings with a run directory of this session's own; jars and environment stay shared."""

@@ -92,7 +92,12 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 def exit_status(child: Child) -> int | None:
     """Exit status of a child that this process started and that has ended; negative: the signal. Else None."""
     popen = _started.get(child.process.pid)
-    return popen.poll() if popen is not None else None
+    if popen is None or child.alive:
+        return None
+    # A process whose first thread has ended is a zombie already; its status comes with the end of its last thread.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return popen.wait(KILL_GRACE_S)
+    return None
 
 
 def wait_ready(

@@ -16,6 +16,10 @@ READS: dict[str, tuple[Topic, ...]] = {
 }
 """What each group commits on. The facts that profiles join with are read whole, without commits."""
 
+QUIET_S = 2.0
+"""The lag is zero and nothing came for this long: what profiles publish after a commit is through as well.
+Ten times the observer's poll, and above every linger and timer of the workers."""
+
 
 async def lags(settings: Settings, ends: dict[TopicPartition, int]) -> dict[str, int]:
     """Records not finished by each group; ends: of every partition. Raises NotReady when the broker is silent."""
@@ -29,3 +33,8 @@ async def lags(settings: Settings, ends: dict[TopicPartition, int]) -> dict[str,
             if tp.topic in names
         )
     return found
+
+
+def is_through(lag: dict[str, int], quiet_s: float) -> bool:
+    """Whether all that was sent is finished. quiet_s: since anything was last written to any topic."""
+    return quiet_s > QUIET_S and bool(lag) and not any(lag.values())

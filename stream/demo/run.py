@@ -19,7 +19,7 @@ from deploy.embedded.stack import Addresses, Stack
 from inference.deadline import Deadline
 from inference.taxonomy.tree import load_taxonomy
 from stream.demo import scenario
-from stream.demo.lag import lags
+from stream.demo.lag import is_through, lags
 from stream.demo.models import build_models
 from stream.demo.observer import Observer
 from stream.demo.replay import Replay
@@ -37,9 +37,6 @@ TURN_S = 0.25
 """Between two looks at the workers, the lag and the screen."""
 LAG_EVERY_S = 1.0
 """Asking a group for its offsets takes an admin connection: once a second is enough to see it fall."""
-QUIET_S = 2.0
-"""The lag is zero and nothing came for this long: what profiles publish after a commit is through as well.
-Ten times the observer's poll, and above every linger and timer of the workers."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -189,8 +186,7 @@ class _Demo:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _is_through(self, sending: asyncio.Task[None], run: Run, observer: Observer) -> bool:
-        idle = observer.quiet_s > QUIET_S and bool(run.lag) and not any(run.lag.values())
-        return sending.done() and idle
+        return sending.done() and is_through(run.lag, observer.quiet_s)
 
     async def _measure(self, run: Run, observer: Observer) -> None:
         while True:

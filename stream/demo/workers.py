@@ -33,15 +33,21 @@ class Killed(Struct, frozen=True):
 
 
 class Workers:
-    """Starts `shangxin enrich`, `profiles` and `features` with the addresses of `settings`."""
+    """Starts `shangxin enrich`, `profiles` and `features` with the addresses of `settings`.
 
-    def __init__(self, settings: Settings, run_dir: Path, mark: str, *, detach: bool) -> None:
+    restarts: of killed workers, all together. `once`: environment of a worker's next start only, by its name.
+    """
+
+    def __init__(
+        self, settings: Settings, run_dir: Path, mark: str, *, detach: bool, restarts: int = MAX_RESTARTS
+    ) -> None:
         self._settings = settings
         self._run_dir = run_dir
         self._mark = mark
         self._detach = detach
-        self._restarts = 0
+        self._restarts_left = restarts
         self.children: dict[str, Child] = {}
+        self.once: dict[str, dict[str, str]] = {}
 
     def start(self) -> None:
         """Start all three. Raises StackError."""
@@ -60,12 +66,16 @@ class Workers:
             if child.alive:
                 continue
             status = process.exit_status(child)
-            if status is None or status >= 0 or self._restarts >= MAX_RESTARTS:
+            if status is None or status >= 0 or self._restarts_left == 0:
                 raise Fatal(_obituary(name, child, status))
-            self._restarts += 1
+            self._restarts_left -= 1
             killed.append(Killed(name, -status))
             self._start(name)
         return killed
+
+    def again(self, name: str) -> None:
+        """Start one again that has ended by itself, which `watch` takes for a failure."""
+        self._start(name)
 
     def unready(self, waiting: list[str], seconds: float) -> str:
         """What to say of workers that did not get ready in time: the last lines of their logs."""
@@ -101,10 +111,12 @@ class Workers:
         return {
             "SHANGXIN_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "SHANGXIN_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+            "SHANGXIN_KAFKA__WORKER_INDEX": str(kafka.worker_index),
             "SHANGXIN_TRITON__URL": self._settings.triton.url,
             "SHANGXIN_WORKER__HTTP_PORT": "0",
             "SHANGXIN_WORKER__PORT_FILE": str(self._port_file(name)),
             "PYTHONUNBUFFERED": "1",
+            **self.once.pop(name, {}),
         }
 
     def _port_file(self, name: str) -> Path:

@@ -45,6 +45,8 @@ class Told:
     partition: int = 0
     offset: int = -1
     ids: list[tuple[str, str]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """Offset and append time (ms) of each event."""
 
 
 @dataclass
@@ -81,10 +83,11 @@ def told(records: Iterable[Record], rules: Rules) -> dict[str, Told]:
         user = users.setdefault(event.user_id, Told(event.user_id))
         user.partition, user.offset = record.partition, record.offset
         id_ = (envelope.source, envelope.id)
-        if id_ in user.ids[-rules.seen_ids :]:
+        if rules.seen_ids and id_ in user.ids[-rules.seen_ids :]:
             continue
         user.ids.append(id_)
         user.events.append(event)
+        user.places.append((record.offset, record.timestamp))
     return users
 
 

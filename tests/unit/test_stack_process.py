@@ -39,6 +39,14 @@ def start(tmp_path: Path, script: str, mark: str = "test-mark", name: str = "chi
     return process.start(name, [SHELL, "-c", script], log=log, mark=mark, env=env, detach=False, cwd=tmp_path)
 
 
+# The first thread of a process ends, another one goes on for half a second and gives the status.
+DYING = """
+import ctypes, os, threading, time
+threading.Thread(target=lambda: (time.sleep(0.5), os._exit(7))).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)
+"""
+
+
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process that is not the stack's."""
@@ -52,6 +60,16 @@ def test_a_child_ends_when_told_to(tmp_path: Path) -> None:
     assert child.alive
     assert process.stop(child) is False
     assert not child.alive
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread is ended by a system call of Linux")
+def test_the_status_is_known_also_while_the_last_threads_end(tmp_path: Path) -> None:
+    log = tmp_path / "dying.log"
+    command, env = [sys.executable, "-c", DYING], {"PATH": os.environ["PATH"]}
+    child = process.start("dying", command, log=log, mark="m", env=env, detach=False, cwd=tmp_path)
+    until(lambda: not child.alive)
+    assert process.exit_status(child) == 7
+    process.stop(child)
 
 
 def test_one_that_ignores_the_request_is_killed_after_the_grace(tmp_path: Path) -> None:
