@@ -27,7 +27,9 @@ def group() -> None:
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Folder of the model repository.")] = Path("build/models"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the model repository; default: the setting stack.models_dir.")
+    ] = None,
     taxonomy: Annotated[
         Path | None, typer.Option(help="TSV (id, parent, en, zh) or a file in Google's format.")
     ] = None,
@@ -42,11 +44,12 @@ def build(
     from inference.serving.build import build as assemble
     from inference.taxonomy import TaxonomyError
     from stream.cli.progress import progress
+    from stream.settings import load_settings
 
     sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores)
     try:
         with progress() as report:
-            built = assemble(out, sources, report)
+            built = assemble(out or load_settings().stack.models_dir, sources, report)
     except (TaxonomyError, OSError) as error:
         raise Misconfigured(str(error)) from None
     done = "built" if built.fresh else "nothing to do: there already"

@@ -29,7 +29,7 @@ from stream.demo.summary import Summary, records_out, shortfalls, table
 from stream.demo.tally import Tally
 from stream.demo.topics import demo_topics
 from stream.demo.workers import Kept, Workers
-from stream.errors import Fatal
+from stream.errors import Fatal, NotReady
 from stream.kafka.publish import Publisher
 from stream.settings import Settings
 
@@ -190,7 +190,9 @@ class _Demo:
 
     async def _measure(self, run: Run, observer: Observer) -> None:
         while True:
-            run.lag = await lags(self._settings, await observer.ends())
+            # A coordinator that moves or is just being chosen: the lag is not known this time.
+            with contextlib.suppress(NotReady):
+                run.lag = await lags(self._settings, await observer.ends())
             await asyncio.sleep(LAG_EVERY_S)
 
     def _sum_up(self, scene: Scenario, run: Run, replay: Replay, seconds: dict[str, float], *, through: bool) -> int:
