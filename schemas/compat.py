@@ -4,8 +4,7 @@ A checker of our own, for the part of JSON Schema that schemas.jsonschema emits;
 itself a breach, so that nothing passes unread. It asks one question, twice for each pair: does the
 reader take every document that the writer may write? Readers ignore unknown fields, so a field that
 only the writer knows is no breach; defaults are part of the contract, for writers leave them out.
-(The public `jsoncompat` answers yes or no without the place, and counts a new optional field as a
-breach, because strictly an open schema allows anything under that name.)
+(The public `jsoncompat` answers yes or no without the place; a person needs the place.)
 """
 
 from __future__ import annotations

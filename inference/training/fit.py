@@ -50,6 +50,7 @@ SOURCE_WEIGHTS = {
     "names": 1.0,
 }
 """Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
+FINAL = "known-label models: fitted again on train and dev rows together after dev chose and measured them"
 THREADS = 1
 """Sums in torch depend on the number of threads; one thread gives the same weights on every run of a machine."""
 
@@ -102,7 +103,20 @@ class Fitter:
         arrays |= self._matcher({name: split.train for name, split in splits.items()}, splits["fashion"].dev)
         meta = {"sets": sets, "rows": {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}}
         save_head(self.out, "category", arrays, meta)
-        return self._save("category", arrays, meta, self._category_scores(splits, sets))
+        dev = self._category_scores(splits, sets)
+        return self._save("category", arrays | self._on_everything(splits, sets, arrays), {**meta, "final": FINAL}, dev)
+
+    def _on_everything(
+        self, splits: dict[str, Split[TextRow]], sets: dict[str, list[str]], chosen: dict[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """The known-label models once more on both sides of the split; temperatures stay those that dev chose."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, split in splits.items():
+            known = set(sets[name])
+            rows = [*split.train, *(row for row in split.dev if row.label in known)]
+            fitted = self._softmax(name, rows, sets[name])
+            arrays |= with_prefix(name, {**fitted, "temperature": chosen[f"{name}.temperature"]})
+        return arrays
 
     def _category_scores(self, splits: dict[str, Split[TextRow]], sets: dict[str, list[str]]) -> list[Measure]:
         predictors = self._predictors()
@@ -115,14 +129,17 @@ class Fitter:
 
     def _linear(self, name: str, train: list[TextRow], dev: list[TextRow]) -> tuple[list[str], dict[str, NDArray[Any]]]:
         labels = sorted({row.label for row in train})
+        arrays = self._softmax(name, train, labels)
+        return labels, self._heated(arrays, labels, [row for row in dev if row.label in set(labels)])
+
+    def _softmax(self, name: str, rows: list[TextRow], labels: list[str]) -> dict[str, NDArray[Any]]:
         index = {label: at for at, label in enumerate(labels)}
-        features = features_of(self._encode(name, [row.text for row in train]))
+        features = features_of(self._encode(name, [row.text for row in rows]))
         self.report(f"fit {name}", 0, 1)
-        truth = np.array([index[row.label] for row in train], np.int64)
-        arrays = fit_softmax(features, [row.text for row in train], truth, len(labels), COSTS[name])
-        arrays = self._heated(arrays, labels, [row for row in dev if row.label in index])
+        truth = np.array([index[row.label] for row in rows], np.int64)
+        arrays = fit_softmax(features, [row.text for row in rows], truth, len(labels), COSTS[name])
         self.report(f"fit {name}", 1, 1)
-        return labels, arrays
+        return arrays
 
     def _heated(
         self, arrays: dict[str, NDArray[Any]], labels: list[str], dev: list[TextRow]
