@@ -14,7 +14,7 @@ from schemas.behaviour import BehaviourByProduct
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, BEHAVIOUR_DLQ, ITEM_FEATURES_STATE
 from stream.errors import Fatal
 from stream.faults import FaultPoint
-from stream.features.state import ItemState, encode_state
+from stream.features.state import CODEC, ItemState
 from stream.kafka.clients import group_id
 from stream.kafka.publish import partition_of
 from stream.kafka.sources import reset_group
@@ -191,7 +191,7 @@ async def test_a_state_beyond_the_end_of_its_source_is_fatal(env: Env, kafka: st
     await env.settled()
     assert await worker.stop() == 0
     states = await env.records(ITEM_FEATURES_STATE)
-    state = encode_state(ItemState(stamp=(0, 10_000)))
+    state = CODEC.encode(ItemState(stamp=(0, 10_000)))
     key = next(record.key for record in states if not record.key.startswith(b"\x00"))
     await env.publisher.publish(env.named(ITEM_FEATURES_STATE), key=key, value=state)
     worker = env.start()

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, BEHAVIOUR_DLQ, BEHAVIOUR_SIDE, USER_BEHAVIOUR, USER_PROFILE_STATE
 from stream.kafka.publish import partition_of
-from stream.profiles.state import UserState, encode_state
+from stream.profiles.state import CODEC, UserState
 from stream.profiles.verify import read_all
 from tests.features_env import eventually
 from tests.profiles_env import HOUR, PARTITIONS, START, Env, environment, make_events, make_facts
@@ -171,7 +171,7 @@ async def test_a_state_beyond_the_end_of_its_source_is_fatal(env: Env) -> None:
     assert await worker.stop() == 0
     key = next(r.key for r in await read_all(env.settings, USER_PROFILE_STATE) if not r.key.startswith(b"\x00"))
     state = UserState(stamps={partition_of(key, PARTITIONS): (0, 10_000)}, newest=START)
-    await env.publisher.publish(env.named(USER_PROFILE_STATE), key=key, value=encode_state(state))
+    await env.publisher.publish(env.named(USER_PROFILE_STATE), key=key, value=CODEC.encode(state))
     worker = env.start()
     assert await worker.ended() == 1, worker.text()
     assert "SourceMoved" in worker.text()

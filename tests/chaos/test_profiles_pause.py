@@ -12,7 +12,7 @@ import pytest
 from schemas.codec import Codec
 from schemas.profile import UserProfile
 from schemas.topics import USER_PROFILE_STATE, USER_PROFILE_UPDATED
-from stream.profiles.state import decode_state
+from stream.profiles.state import CODEC
 from stream.profiles.verify import read_all
 from tests.features_env import eventually
 from tests.profiles_env import Env, Worker, environment, make_events, make_facts
@@ -39,7 +39,7 @@ async def assert_snapshots_never_go_back(env: Env) -> None:
     for record in await read_all(env.settings, USER_PROFILE_STATE):
         if record.key.startswith(b"\x00"):
             continue
-        offset = max(offset for _, offset in decode_state(record.value).stamps.values())
+        offset = max(offset for _, offset in CODEC.decode(record.value).stamps.values())
         assert offset >= newest.get(record.key, -1), f"{record.key!r}: {offset} after {newest[record.key]}"
         newest[record.key] = offset
 

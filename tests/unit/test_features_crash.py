@@ -29,7 +29,7 @@ from stream.batchpath.store import MemoryShelf, StateTable
 from stream.faults import Faults
 from stream.features import handler as module
 from stream.features.handler import FeaturesHandler
-from stream.features.state import ItemState, decode_state, encode_state
+from stream.features.state import CODEC, ItemState
 from stream.kafka.publish import partition_of
 from stream.metrics import Meters
 from stream.settings import Settings
@@ -143,7 +143,7 @@ class Run:
         path = SimpleNamespace(sends=self.sends, faults=Faults())
         cached = rng.choice((2, 1000))  # a small cache forgets what is stored
         self.state: KeyedState[ItemState] = KeyedState(
-            cast(StateTable, table), cast(Any, self.sends), encode_state, decode_state, cached
+            cast(StateTable, table), cast(Any, self.sends), CODEC.encode, CODEC.decode, cached
         )
         self.handler = FeaturesHandler(Settings(), Meters(), cast(BatchPath, path), self.state)
         self.position = dict(broker.committed)
