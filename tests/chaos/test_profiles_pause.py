@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,18 +12,12 @@ from schemas.profile import UserProfile
 from schemas.topics import USER_PROFILE_STATE, USER_PROFILE_UPDATED
 from stream.profiles.state import CODEC
 from stream.profiles.verify import read_all
-from tests.features_env import eventually
-from tests.profiles_env import Env, Worker, environment, make_events, make_facts
+from tests.profiles_env import Env, make_events, make_facts
+from tests.worker_kit import Worker, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.chaos]
 
 _profiles = Codec(UserProfile)
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 async def assert_snapshots_never_go_back(env: Env) -> None:

@@ -33,8 +33,9 @@ from stream.features.state import CODEC, ItemState
 from stream.kafka.publish import partition_of
 from stream.metrics import Meters
 from stream.settings import Settings
-from tests.features_env import PARTITIONS, START, difference, make_events
+from tests.features_env import START, difference, make_events
 from tests.features_naive import HOUR
+from tests.worker_kit import PARTITIONS
 
 SOURCE, SINK, STATE = (t.name for t in (BEHAVIOUR_BY_PRODUCT, ITEM_FEATURES, ITEM_FEATURES_STATE))
 _events, _features = Codec(BehaviourByProduct), Codec(ItemFeatures)
