@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from deploy.embedded.progress import ConsoleReport
 from deploy.embedded.stack import BROKER, TRITON, Addresses, Stack
 from inference.deadline import Deadline
 from stream.settings import Settings, load_settings
+from tests.worker_kit import WorkerEnv
 
 # A controller on this machine elects leaders in milliseconds.
 TOPIC_TIMEOUT_S = 20.0
@@ -118,6 +119,14 @@ async def _create(admin: AIOKafkaAdminClient, wanted: list[NewTopic]) -> None:
 
 def _led(topic: dict[str, Any]) -> bool:
     return topic["error_code"] == 0 and all(partition["leader"] >= 0 for partition in topic["partitions"])
+
+
+@pytest.fixture
+async def env(kafka: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[WorkerEnv]:
+    """Fresh topics and no worker yet, of the stage whose `Env` the test's module imports."""
+    kind: type[WorkerEnv] = request.module.Env
+    async with kind.open(kafka, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiokafka
 import faust
-from aiokafka.errors import NodeNotReadyError
-from aiokafka.protocol.produce import ProduceRequest
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -23,31 +21,12 @@ from mode.threads import WorkerThread
 
 from inference.deadline import Deadline
 from stream.batchpath.contract import Record
-from stream.batchpath.sends import Refused
-from stream.errors import Fenced, SourceMoved
-from stream.kafka.fence import Fence
+from stream.errors import SourceMoved
+from stream.kafka.gate import gate
 from stream.kafka.sources import check_in_range
 
 if TYPE_CHECKING:
     from stream.batchpath.path import BatchPath
-
-
-def gate(client: Any, fence: Fence) -> None:
-    """Ask the fence as each produce request goes to the socket: a batch may have waited in the queue."""
-    unguarded = client.send
-
-    async def send(node_id: int, request: Any, **options: Any) -> Any:
-        if isinstance(request, ProduceRequest):
-            # Connecting may take long: the fence is asked once nothing is left to wait for.
-            if not await client.ready(node_id, **options):
-                raise NodeNotReadyError(f"node {node_id}")
-            try:
-                fence.check()
-            except Fenced as error:
-                raise Refused(str(error)) from error
-        return await unguarded(node_id, request, **options)
-
-    client.send = send
 
 
 class ConsumerWorkerThread(WorkerThread):

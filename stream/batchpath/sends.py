@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from stream.errors import Fenced, SendFailed
 from stream.kafka.fence import Fence
+from stream.kafka.gate import Refused
 
 Headers = list[tuple[str, bytes | None]]
 Outgoing = tuple[bytes | None, bytes | None, Headers]
@@ -21,12 +22,6 @@ MAX_UNCONFIRMED = 64
 """Batches handed over and not yet confirmed. One poll of 1,000 records makes about 8 (state, profile,
 features, by-product partitions); 64 are several polls ahead of the broker, some 16 MB at 256 KB each.
 Lower stalls decoding behind the broker, higher only repeats more after a crash."""
-
-
-class Refused(KafkaError):  # type: ignore[misc]
-    """The fence closed the wire. Not retriable: aiokafka fails the batch instead of keeping it."""
-
-    retriable = False
 
 
 class _Pending(NamedTuple):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 import structlog
 
@@ -28,6 +26,7 @@ from stream.kafka.publish import Publisher
 from stream.kafka.sources import check_counts, check_recorded
 from stream.metrics import Meters
 from stream.process import Process
+from stream.ready import Stopped, until_ready
 from stream.settings import Settings
 
 TOPICS_USED = (
@@ -39,16 +38,7 @@ TOPICS_USED = (
     PRODUCT_DLQ,
     PRODUCT_SIDE,
 )
-RETRY_S = 1.0
-TELL_EVERY = 10
-"""A wait is logged at once and then every so many tries."""
-
-T = TypeVar("T")
 MakeTransport = Callable[[Settings], Transport]
-
-
-class Stopped(Exception):
-    """The process was told to stop while it waited."""
 
 
 class MeteredModel(Observer):
@@ -108,13 +98,13 @@ async def enrich(process: Process, make_transport: MakeTransport = triton_transp
             reason="worker.stuck_after_s is not over triton.listing_budget_s: a slow model will look like stuck work",
         )
     try:
-        counts = await _until_ready(process, lambda: check_counts(settings, TOPICS_USED))
-        await _until_ready(process, lambda: check_recorded(settings, group, counts))
+        counts = await until_ready(process, lambda: check_counts(settings, TOPICS_USED))
+        await until_ready(process, lambda: check_recorded(settings, group, counts))
         scheduler = make_scheduler(settings, process.meters, make_transport(settings))
         try:
-            await _until_ready(process, lambda: _start_model(scheduler, settings))
+            await until_ready(process, lambda: _start_model(scheduler, settings))
             publisher = Publisher(settings, process.meters, fence, client_id=group)
-            await _until_ready(process, publisher.start)
+            await until_ready(process, publisher.start)
             try:
                 await Worker(process, publisher, fence, scheduler, settings.topics.product_partitions).run()
                 clean = True
@@ -136,22 +126,3 @@ async def _start_model(scheduler: Scheduler, settings: Settings) -> None:
     except Misconfigured as error:
         raise Fatal(f"the model server does not serve what was asked for: {error}") from error
     structlog.get_logger().info("model", version=version)
-
-
-async def _until_ready(process: Process, what: Callable[[], Awaitable[T]]) -> T:
-    """Try until it works, with the reason in the log and on the health port. Raises Stopped on SIGTERM."""
-    tries = 0
-    while not process.stopping.is_set():
-        try:
-            return await what()
-        except NotReady as error:
-            process.health.not_ready(str(error))
-            if tries % TELL_EVERY == 0:
-                process.log.warning("waiting", reason=str(error))
-        tries += 1
-        try:
-            async with asyncio.timeout(RETRY_S):
-                await process.stopping.wait()
-        except TimeoutError:
-            continue
-    raise Stopped

@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-import msgspec
 from msgspec import Struct, field
 
 from schemas.behaviour import Action, BehaviourByProduct
 from schemas.features import ItemFeatures, ItemWindow
-from stream.errors import Fatal
+from schemas.topics import ITEM_FEATURES_STATE
+from stream.batchpath.versions import StateCodec
 from stream.features.tiles import WINDOWS, Counts, Tiles, count, next_fall, prune, total
 
 STATE_VERSION: Final = 1
@@ -117,38 +117,8 @@ def counts_of(event: BehaviourByProduct) -> Counts:
 COUNTED: Final = frozenset({Action.VIEW, Action.CART_ADD, Action.PURCHASE})
 """Actions that change a feature; others move the watermark only."""
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ItemState)
-_version = msgspec.msgpack.Decoder(list[object])
-
-
-def encode_state(state: ItemState) -> bytes:
-    """MessagePack, fields by position."""
-    return _encoder.encode(state)
-
-
-def decode_state(data: bytes) -> ItemState:
-    """Raises Fatal for a state of another version than this code reads, or one that is damaged."""
-    try:
-        state = _decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise Fatal(f"item state of version {_version_of(data)} cannot be read ({error}); {_REPAIR}") from None
-    if state.version not in READABLE:
-        raise Fatal(f"item state has version {state.version}, this code reads {READABLE}; {_REPAIR}")
-    return state
-
-
-_REPAIR = (
-    "run the version that wrote it, or rebuild: stop the group, delete and make the topic item-features-state again, "
-    "and start the group from the earliest offset"
-)
-
-
-def _version_of(data: bytes) -> object:
-    try:
-        return _version.decode(data)[0]
-    except (msgspec.DecodeError, IndexError):
-        return "unknown"
+CODEC: Final = StateCodec(ItemState, "item", READABLE, ITEM_FEATURES_STATE)
+"""Of the changelog."""
 
 
 def _window(counts: Counts) -> ItemWindow:

@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import RecordMetadata
 
 from schemas.topics import TOPICS
 from stream.errors import Fenced, SendFailed
 from stream.kafka.clients import make_producer, start_client
 from stream.kafka.fence import Fence
+from stream.kafka.gate import Refused, gate
 from stream.kafka.limits import check_size, request_limit, topic_limit
 from stream.metrics import Meters
 from stream.settings import Settings
@@ -25,12 +25,6 @@ CLOSE_MARGIN_S = 1.0
 """On top of the delivery timeout when closing: the sockets' goodbye."""
 
 Header = tuple[str, bytes | None]
-
-
-class _Refused(KafkaError):  # type: ignore[misc]
-    """The fence closed the wire. Not retriable: aiokafka fails the batch instead of keeping it."""
-
-    retriable = False
 
 
 class Publisher:
@@ -49,7 +43,8 @@ class Publisher:
         self._producer: AIOKafkaProducer = make_producer(settings, client_id)
         self._limits = {t.named(settings.kafka.topic_prefix): topic_limit(t, settings) for t in TOPICS}
         self._timeout = settings.kafka.delivery_timeout_s
-        self._gate()
+        if fence is not None:
+            gate(self._producer.client, fence)
 
     async def start(self) -> None:
         """Connect. Raises NotReady when no broker answers; may be called again then."""
@@ -134,29 +129,10 @@ class Publisher:
         return metadata
 
     def _failure(self, topic: str, key: bytes | None, error: Exception) -> SendFailed | Fenced:
-        if isinstance(error, _Refused):
+        if isinstance(error, Refused):
             return Fenced(str(error.args[0]))
         what = f"no acknowledgement within {self._timeout} s" if isinstance(error, TimeoutError) else repr(error)
         return SendFailed(f"{topic}, key {key!r}: {what}")
-
-    def _gate(self) -> None:
-        fence, client = self._fence, self._producer.client
-        if fence is None:
-            return
-        unguarded = client.send
-
-        async def send(node_id: int, request: Any, **options: Any) -> Any:
-            if isinstance(request, ProduceRequest):
-                # Connecting may take long: the fence is asked once nothing is left to wait for.
-                if not await client.ready(node_id, **options):
-                    raise NodeNotReadyError(f"node {node_id}")
-                try:
-                    fence.check()
-                except Fenced as error:
-                    raise _Refused(str(error)) from error
-            return await unguarded(node_id, request, **options)
-
-        client.send = send
 
 
 def partition_of(key: bytes, partitions: int) -> int:

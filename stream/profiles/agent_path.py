@@ -19,7 +19,7 @@ from stream.kafka.clients import connection, group_id
 from stream.profiles.apply import Origin, Rules, apply_event, digest_of
 from stream.profiles.outgoing import profile_record, profile_stationery
 from stream.profiles.projection import Projection
-from stream.profiles.state import UserState, decode_state, encode_state
+from stream.profiles.state import CODEC, UserState
 from stream.settings import Settings
 
 STAGE = "profiles-agent"
@@ -79,10 +79,10 @@ class AgentPath:
         except RecordError:
             return
         stored = self._table.get(record.key)
-        state = UserState() if stored is None else decode_state(stored)
+        state = UserState() if stored is None else CODEC.decode(stored)
         origin = Origin(record.partition, (0, record.offset), appended, digest_of(envelope.source, envelope.id))
         apply_event(state, event, origin, self._projection.get, self._rules)
-        self._table[record.key] = encode_state(state)
+        self._table[record.key] = CODEC.encode(state)
         key, value, headers = profile_record(
             record.key, state, self._rules, profile_stationery(appended), envelope.traceparent
         )

@@ -14,17 +14,14 @@ from schemas.topics import (
     USER_PROFILE_STATE,
     USER_PROFILE_UPDATED,
 )
-from stream.batchpath.build import build_app
-from stream.batchpath.path import BatchPath
-from stream.batchpath.ready import until_ready
 from stream.batchpath.run import serve
-from stream.batchpath.state import KeyedState
-from stream.batchpath.store import StateTable
+from stream.batchpath.stage import build_stage
 from stream.kafka.sources import check_counts
 from stream.process import Process
 from stream.profiles.handler import ProfilesHandler
 from stream.profiles.projection import Projection
-from stream.profiles.state import UserState, decode_state, encode_state
+from stream.profiles.state import CODEC
+from stream.ready import Stopped, until_ready
 
 STAGE = "profiles"
 TOPICS_USED = (
@@ -42,7 +39,9 @@ TOPICS_USED = (
 async def profiles(process: Process) -> None:
     """The main function of the process, for stream.process.run_worker."""
     settings = process.settings
-    if await until_ready(process, lambda: check_counts(settings, TOPICS_USED)) is None:
+    try:
+        await until_ready(process, lambda: check_counts(settings, TOPICS_USED))
+    except Stopped:
         return
     projection = Projection(settings, process.meters)
     try:
@@ -61,22 +60,10 @@ async def profiles(process: Process) -> None:
 
 
 async def _run(process: Process, projection: Projection) -> None:
-    settings, meters = process.settings, process.meters
-    prefix = settings.kafka.topic_prefix
-    path = BatchPath([USER_BEHAVIOUR.named(prefix)], settings.kafka, process.faults)
-    app = build_app(settings, STAGE, path, settings.profiles.max_batch)
-    table = StateTable(
-        app,
-        name=USER_PROFILE_STATE.named(prefix),
-        partitions=settings.topics.user_partitions,
-        state_dir=settings.worker.state_dir,
-    )
-    state: KeyedState[UserState] = KeyedState(table, path.sends, encode_state, decode_state)
-    path.handler = ProfilesHandler(settings, meters, path, state, projection)
-    path.sends.on_acknowledged = lambda topic, records: meters.counter("shangxin_records_out_total", topic=topic).inc(
-        records
-    )
+    settings = process.settings
+    stage = build_stage(process, STAGE, USER_BEHAVIOUR, USER_PROFILE_STATE, CODEC, settings.profiles.max_batch)
+    stage.path.handler = ProfilesHandler(settings, process.meters, stage.path, stage.state, projection)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(projection.follow())
-        await serve(process, app, path)
+        await serve(process, stage.app, stage.path)
         following.cancel()

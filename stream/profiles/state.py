@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from msgspec import Struct, field
 
-from stream.errors import Fatal
+from schemas.topics import USER_PROFILE_STATE
+from stream.batchpath.versions import StateCodec
 from stream.features.tiles import WINDOWS
 from stream.profiles.decay import Held
 
@@ -87,36 +87,5 @@ class UserState(Struct, array_like=True):
     as_of: int = 0
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(UserState)
-_loose = msgspec.msgpack.Decoder(list[Any])
-
-
-def encode_state(state: UserState) -> bytes:
-    """MessagePack, fields by position."""
-    return _encoder.encode(state)
-
-
-def decode_state(data: bytes) -> UserState:
-    """Raises Fatal for a state of another version than this code reads, or one that is damaged."""
-    try:
-        state = _decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise Fatal(f"user state of version {_version_of(data)} cannot be read ({error}); {_REPAIR}") from None
-    if state.version not in READABLE:
-        raise Fatal(f"user state has version {state.version}, this code reads {READABLE}; {_REPAIR}")
-    state.version = STATE_VERSION
-    return state
-
-
-_REPAIR = (
-    "run the version that wrote it, or rebuild: stop the group, delete and make the topic user-profile-state again, "
-    "and start the group from the earliest offset"
-)
-
-
-def _version_of(data: bytes) -> object:
-    try:
-        return _loose.decode(data)[0]
-    except (msgspec.DecodeError, IndexError):
-        return "unknown"
+CODEC: Final = StateCodec(UserState, "user", READABLE, USER_PROFILE_STATE)
+"""Of the changelog."""

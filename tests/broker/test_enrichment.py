@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from schemas.deadletter import FIELD, REASON, RULE, TOPIC
 from schemas.envelope import Envelope, headers_of
@@ -27,18 +24,12 @@ from schemas.topics import (
     REVIEW_REQUESTED,
 )
 from stream.kafka.publish import partition_of
-from tests.enrichment_env import NOW, PARTITIONS, Env, environment, eventually
+from tests.enrichment_env import NOW, Env
+from tests.worker_kit import PARTITIONS, eventually
 
 pytestmark = pytest.mark.broker
 
 QUICK_BUDGET: dict[str, Any] = {"TRITON__LISTING_BUDGET_S": "1", "ENRICHMENT__RETRY_DELAY_S": "1"}
-
-
-@pytest_asyncio.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    """Fresh topics and no worker yet."""
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 async def statuses(env: Env) -> dict[str, str]:
@@ -121,10 +112,10 @@ async def test_every_bad_record_is_parked_with_its_reason_and_never_reaches_the_
         record, found = parked[name]
         assert found[REASON] == reason, name
         assert says in f"{found[FIELD]} {found[RULE]}", name
-        assert found[TOPIC] == env.topic(PRODUCT_CREATED)
+        assert found[TOPIC] == env.named(PRODUCT_CREATED)
         assert (record.key, record.value) == (key, value)
         assert list(record.headers[: len(headers)]) == headers
-        assert worker.metric("shangxin_parked_total", reason=reason, topic=env.topic(PRODUCT_CREATED)) > 0
+        assert worker.metric("shangxin_parked_total", reason=reason, topic=env.named(PRODUCT_CREATED)) > 0
     (aside,) = await env.records(PRODUCT_SIDE)
     assert dict(aside.headers)[REASON] == b"unknown-type"
     assert env.titles_seen() == ["A good cup"]
@@ -151,7 +142,7 @@ async def test_a_record_on_the_wrong_partition_is_sent_to_the_right_one(env: Env
     listing = (await env.newest())["p1"]
     assert listing is not None
     assert listing["source"]["partition"] == right
-    assert worker.metric("shangxin_events_total", outcome="forwarded", topic=env.topic(PRODUCT_CREATED)) == 1
+    assert worker.metric("shangxin_events_total", outcome="forwarded", topic=env.named(PRODUCT_CREATED)) == 1
 
 
 async def test_updates_of_a_product_keep_their_order_under_concurrency(env: Env) -> None:
@@ -176,13 +167,13 @@ async def test_a_repeated_event_is_dropped_also_after_another_and_after_a_restar
     await env.emit("p1", "First", event_id="e1")
     worker = env.start()
     await env.settled()
-    assert worker.metric("shangxin_events_total", outcome="duplicate", topic=env.topic(PRODUCT_CREATED)) == 1
+    assert worker.metric("shangxin_events_total", outcome="duplicate", topic=env.named(PRODUCT_CREATED)) == 1
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
     await env.emit("p1", "Second", event_id="e2")
     again = env.start()
     await env.settled()
-    assert again.metric("shangxin_events_total", outcome="duplicate", topic=env.topic(PRODUCT_CREATED)) == 1
+    assert again.metric("shangxin_events_total", outcome="duplicate", topic=env.named(PRODUCT_CREATED)) == 1
     listing = (await env.newest())["p1"]
     assert listing is not None
     assert listing["listing"]["title"] == "Second"
@@ -213,7 +204,7 @@ async def test_a_late_request_does_not_bring_a_withdrawn_product_back(env: Env) 
         await request(env, revision)
     await env.settled()
     assert await env.newest() == {"p1": None}
-    topic = env.topic(ENRICHMENT_REQUESTS)
+    topic = env.named(ENRICHMENT_REQUESTS)
     assert worker.metric("shangxin_events_total", outcome="superseded", topic=topic) == 2
     await env.emit("p1", "Cup again")
     await env.settled()
@@ -250,7 +241,7 @@ async def test_a_request_enriches_again_and_a_bad_one_is_parked(env: Env) -> Non
     assert listing["revision"]["attempt"] == 1
     assert listing["listing"]["title"] == "Cup with a new model"
     (aside,) = await env.records(PRODUCT_SIDE)
-    assert dict(aside.headers)[TOPIC] == env.topic(ENRICHMENT_REQUESTS).encode()
+    assert dict(aside.headers)[TOPIC] == env.named(ENRICHMENT_REQUESTS).encode()
 
 
 async def test_unsafe_listings_go_to_review_and_harmful_ones_are_hidden(env: Env) -> None:

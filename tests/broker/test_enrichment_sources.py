@@ -6,11 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions, RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -24,16 +21,10 @@ from stream.kafka.publish import Publisher
 from stream.kafka.sources import check_counts, reset_group
 from stream.settings import TopicSettings
 from tests.broker.test_enrichment import HEADERS
-from tests.enrichment_env import PARTITIONS, PRODUCT_TOPICS, ROOT, Env, environment, eventually
+from tests.enrichment_env import PRODUCT_TOPICS, Env
+from tests.worker_kit import PARTITIONS, ROOT, eventually
 
 pytestmark = pytest.mark.broker
-
-
-@pytest_asyncio.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    """Fresh topics and no worker yet."""
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 async def enriched_and_stopped(env: Env, products: int) -> None:
@@ -52,7 +43,7 @@ async def test_records_deleted_unread_are_fatal_and_the_named_command_repairs(en
         await env.emit(f"p{number}", "Newer cup")
     admin = make_admin(env.settings)
     await admin.start()
-    topic = env.topic(PRODUCT_CREATED)
+    topic = env.named(PRODUCT_CREATED)
     tps = {TopicPartition(topic, p): RecordsToDelete(-1) for p in range(PARTITIONS)}
     await admin.delete_records(tps)
     await admin.close()
@@ -87,15 +78,15 @@ async def test_state_beyond_the_end_of_the_log_is_fatal_and_a_higher_epoch_repai
     await enriched_and_stopped(env, 12)
     admin = make_admin(env.settings)
     await admin.start()
-    await admin.delete_topics([env.topic(PRODUCT_CREATED)])
+    await admin.delete_topics([env.named(PRODUCT_CREATED)])
 
     async def gone() -> bool:
-        return env.topic(PRODUCT_CREATED) not in await admin.list_topics()
+        return env.named(PRODUCT_CREATED) not in await admin.list_topics()
 
     await eventually("topic deleted", gone)
     await admin.close()
     await create_topics(env.settings, PRODUCT_TOPICS)
-    await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "earliest")
+    await reset_group(env.settings, env.group, env.named(PRODUCT_CREATED), "earliest")
     worker = env.start()
     assert await worker.ended() == 1
     assert "the topic was recreated or rolled back" in worker.text()
@@ -120,7 +111,7 @@ async def test_a_changed_partition_count_is_fatal(env: Env) -> None:
     await enriched_and_stopped(env, 2)
     admin = make_admin(env.settings)
     await admin.start()
-    await admin.create_partitions({env.topic(t): NewPartitions(total_count=PARTITIONS + 1) for t in PRODUCT_TOPICS})
+    await admin.create_partitions({env.named(t): NewPartitions(total_count=PARTITIONS + 1) for t in PRODUCT_TOPICS})
     await admin.close()
     worker = env.start()
     assert await worker.ended() == 1
@@ -134,9 +125,9 @@ async def test_topics_are_made_once_and_another_count_is_named(env: Env) -> None
     again = await create_topics(env.settings, PRODUCT_TOPICS)
     assert not any(state.created for state in again)
     by_name = {state.name: state for state in again}
-    enriched = by_name[env.topic(LISTING_ENRICHED)]
+    enriched = by_name[env.named(LISTING_ENRICHED)]
     assert enriched.config["cleanup.policy"] == "compact"
-    assert by_name[env.topic(PRODUCT_CREATED)].config["max.message.bytes"] == "1048576"
+    assert by_name[env.named(PRODUCT_CREATED)].config["max.message.bytes"] == "1048576"
     other = env.settings.model_copy(update={"topics": TopicSettings(product_partitions=7, user_partitions=7)})
     with pytest.raises(SourceMoved, match=rf"has {PARTITIONS} partitions, the settings say 7.*PARTITIONS={PARTITIONS}"):
         await create_topics(other, PRODUCT_TOPICS)
@@ -147,10 +138,14 @@ async def test_topics_are_made_once_and_another_count_is_named(env: Env) -> None
 async def test_a_group_with_live_members_is_not_reset(env: Env) -> None:
     worker = env.start()
     await worker.ready()
+    # The command waits for stopped members whose session may still run; this one does not stop, however long.
+    impatient = env.settings.model_copy(
+        update={"kafka": env.settings.kafka.model_copy(update={"session_timeout_s": 0.5})}
+    )
     with pytest.raises(Fatal, match="still has members; stop its workers first"):
-        await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "latest")
+        await reset_group(impatient, env.group, env.named(PRODUCT_CREATED), "latest")
     with pytest.raises(Fatal, match="earliest or latest"):
-        await reset_group(env.settings, env.group, env.topic(PRODUCT_CREATED), "yesterday")
+        await reset_group(env.settings, env.group, env.named(PRODUCT_CREATED), "yesterday")
     with pytest.raises(Fatal, match="none of shangxin's"):
         await reset_group(env.settings, env.group, "other", "latest")
 
@@ -189,7 +184,7 @@ async def test_aborted_transactions_of_upstream_are_not_read_and_do_not_count_as
         value = b'{"product_id": "%s", "title": "Cup"}'
         for key, keep in ((b"kept", True), (b"aborted", False)):
             await producer.begin_transaction()
-            await producer.send_and_wait(env.topic(PRODUCT_CREATED), value % key, key=key, headers=HEADERS)
+            await producer.send_and_wait(env.named(PRODUCT_CREATED), value % key, key=key, headers=HEADERS)
             await (producer.commit_transaction() if keep else producer.abort_transaction())
     finally:
         await producer.stop()
@@ -199,7 +194,7 @@ async def test_aborted_transactions_of_upstream_are_not_read_and_do_not_count_as
         return bool(await env.newest())
 
     await eventually("the committed one is enriched", enriched)
-    topic = env.topic(PRODUCT_CREATED)
+    topic = env.named(PRODUCT_CREATED)
     await eventually("lag is zero", lambda: lag_known(worker.get("/metrics")[1], topic))
     assert list(await env.newest()) == ["kept"]
     assert worker.process.poll() is None
@@ -228,7 +223,7 @@ async def test_the_fence_follows_the_heartbeats_of_a_real_group(env: Env) -> Non
     await consumer.start()
     try:
         fence.attach(consumer)
-        consumer.subscribe([env.topic(PRODUCT_CREATED)])
+        consumer.subscribe([env.named(PRODUCT_CREATED)])
         await eventually("joined", lambda: bool(consumer.assignment()))
         fence.check()
         ages = []
@@ -251,7 +246,7 @@ async def test_a_record_queued_before_a_pause_does_not_go_out_after_it(env: Env)
     await publisher.start()
     try:
         fence.beat(now[0])
-        topic = env.topic(LISTING_ENRICHED)
+        topic = env.named(LISTING_ENRICHED)
         await publisher.publish(topic, key=b"p1", value=b"before")
         queued = await publisher.send(topic, key=b"p1", value=b"after")
         now[0] += fence.limit + 1

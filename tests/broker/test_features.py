@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -12,22 +11,14 @@ import pytest
 
 from schemas.behaviour import BehaviourByProduct
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, BEHAVIOUR_DLQ, ITEM_FEATURES_STATE
-from stream.errors import Fatal
 from stream.faults import FaultPoint
-from stream.features.state import ItemState, encode_state
-from stream.kafka.clients import group_id
+from stream.features.state import CODEC, ItemState
 from stream.kafka.publish import partition_of
-from stream.kafka.sources import reset_group
-from tests.features_env import PARTITIONS, START, Env, Worker, environment, eventually, make_events
+from tests.features_env import START, Env, make_events
 from tests.features_naive import HOUR
+from tests.worker_kit import PARTITIONS, Worker, eventually
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 def sample(env: Env, outcome: str) -> str:
@@ -101,16 +92,7 @@ async def test_a_restart_recovers_and_a_replay_changes_nothing(env: Env, tmp_pat
     await worker.ready()
     await env.settled()
     assert await worker.stop() == 0, worker.text()
-    group = group_id(env.settings, "features")
-
-    async def reset() -> bool:
-        try:
-            await reset_group(env.settings, group, env.named(BEHAVIOUR_BY_PRODUCT), "earliest")
-        except Fatal:
-            return False  # the static member is held until its session ends
-        return True
-
-    await eventually("offsets reset", reset)
+    await env.reset()
     worker = env.start(0, **extra)
     await worker.ready()
     await env.settled()
@@ -157,7 +139,7 @@ async def test_what_is_no_event_is_parked_with_the_reason_and_stops_nothing(env:
         (b"p1", good + b'"origin_partition":9}'),
         (b"p1", None),
     ):
-        await (await env.raw(key, value, partition=0))
+        await (await env.queue(key, value, partition=0))
     await env.send(events[50:])
     worker = env.start()
     await worker.ready()
@@ -174,7 +156,7 @@ async def test_a_record_on_the_wrong_partition_is_sent_on(env: Env) -> None:
         product_id="lost", user_id="u", action="view", event_time=START + HOUR, origin_partition=9, origin_offset=0
     )
     home = partition_of(b"lost", PARTITIONS)
-    await (await env.raw(b"lost", msgspec.json.encode(event), partition=1 - home))
+    await (await env.queue(b"lost", msgspec.json.encode(event), partition=1 - home))
     worker = env.start()
     await worker.ready()
     await eventually("sent on and counted", lambda: worker.metric(sample(env, "forwarded")) == 1)
@@ -191,7 +173,7 @@ async def test_a_state_beyond_the_end_of_its_source_is_fatal(env: Env, kafka: st
     await env.settled()
     assert await worker.stop() == 0
     states = await env.records(ITEM_FEATURES_STATE)
-    state = encode_state(ItemState(stamp=(0, 10_000)))
+    state = CODEC.encode(ItemState(stamp=(0, 10_000)))
     key = next(record.key for record in states if not record.key.startswith(b"\x00"))
     await env.publisher.publish(env.named(ITEM_FEATURES_STATE), key=key, value=state)
     worker = env.start()

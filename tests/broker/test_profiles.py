@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, BEHAVIOUR_DLQ, BEHAVIOUR_SIDE, USER_BEHAVIOUR, USER_PROFILE_STATE
 from stream.kafka.publish import partition_of
-from stream.profiles.state import UserState, encode_state
+from stream.profiles.state import CODEC, UserState
 from stream.profiles.verify import read_all
-from tests.features_env import eventually
-from tests.profiles_env import HOUR, PARTITIONS, START, Env, environment, make_events, make_facts
+from tests.profiles_env import HOUR, START, Env, make_events, make_facts
+from tests.worker_kit import PARTITIONS, eventually
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 def sample(env: Env, outcome: str) -> str:
@@ -122,7 +115,7 @@ async def test_bad_records_are_parked_unknown_actions_set_aside_and_nothing_stop
         (b"u1", None, head),
         (None, good.encode(), head),
     ):
-        await (await env.raw(key, value, headers, partition=0))
+        await (await env.queue(key, value, headers, partition=0))
     await env.send(events[100:])
     worker = env.start()
     await worker.ready()
@@ -142,7 +135,7 @@ async def test_a_record_on_the_wrong_partition_is_sent_on(env: Env) -> None:
     head = headers_of(Envelope("lost", BEHAVIOUR_TYPE, "test", START))
     value = b'{"user_id":"lost","action":"view","event_time":%d}' % (START + HOUR)
     home = partition_of(b"lost", PARTITIONS)
-    await (await env.raw(b"lost", value, head, partition=1 - home))
+    await (await env.queue(b"lost", value, head, partition=1 - home))
     worker = env.start()
     await worker.ready()
     await eventually("sent on", lambda: worker.metric(sample(env, "forwarded")) == 1)
@@ -171,7 +164,7 @@ async def test_a_state_beyond_the_end_of_its_source_is_fatal(env: Env) -> None:
     assert await worker.stop() == 0
     key = next(r.key for r in await read_all(env.settings, USER_PROFILE_STATE) if not r.key.startswith(b"\x00"))
     state = UserState(stamps={partition_of(key, PARTITIONS): (0, 10_000)}, newest=START)
-    await env.publisher.publish(env.named(USER_PROFILE_STATE), key=key, value=encode_state(state))
+    await env.publisher.publish(env.named(USER_PROFILE_STATE), key=key, value=CODEC.encode(state))
     worker = env.start()
     assert await worker.ended() == 1, worker.text()
     assert "SourceMoved" in worker.text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -17,16 +16,10 @@ from stream.metrics import Meters
 from stream.profiles.agent_path import AgentPath
 from stream.profiles.projection import Projection
 from stream.profiles.verify import read_all
-from tests.profiles_env import Env, environment, make_events, make_facts
+from tests.profiles_env import Env, make_events, make_facts
 
 pytestmark = pytest.mark.broker
 _profiles = Codec(UserProfile)
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 EVENTS = int(os.environ.get("SHANGXIN_TEST_AGENT_EVENTS", "2000"))

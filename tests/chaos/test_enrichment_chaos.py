@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from inference.client import Answer
 from inference.contract import ListingResult
@@ -23,19 +20,13 @@ from stream.enrichment.verdict import Known, event_key
 from stream.enrichment.work import Work
 from stream.faults import FaultPoint
 from stream.settings import EnrichmentSettings
-from tests.enrichment_env import NOW, Env, environment, eventually
+from tests.enrichment_env import NOW, Env
 from tests.fake_model import embedding_of, result_of
+from tests.worker_kit import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.chaos]
 
 PRODUCTS = 8
-
-
-@pytest_asyncio.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    """Fresh topics and no worker yet."""
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 class Expected:
@@ -53,7 +44,7 @@ class Expected:
             id=event_id,
             type="product.created",
             source="/test",
-            topic=env.topic(PRODUCT_CREATED),
+            topic=env.named(PRODUCT_CREATED),
             partition=partition,
             offset=offset,
             time=NOW,

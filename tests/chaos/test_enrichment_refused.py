@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import LISTING_ENRICHED, Topic
 from stream.kafka.clients import make_admin
-from tests.enrichment_env import Env, environment
+from tests.enrichment_env import Env
 
 pytestmark = [pytest.mark.broker, pytest.mark.chaos]
 
@@ -19,18 +16,12 @@ REFUSES = "80"
 TAKES = "1048576"
 
 
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
-
-
 async def limit(env: Env, topic: Topic, size: str) -> None:
     """Set the largest record that the topic takes."""
     admin = make_admin(env.settings)
     await admin.start()
     try:
-        resource = ConfigResource(ConfigResourceType.TOPIC, env.topic(topic), {"max.message.bytes": size})
+        resource = ConfigResource(ConfigResourceType.TOPIC, env.named(topic), {"max.message.bytes": size})
         await admin.alter_configs([resource])
     finally:
         await admin.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,9 @@ import pytest
 from schemas.topics import BEHAVIOUR_BY_PRODUCT
 from stream.faults import FaultPoint
 from stream.profiles.verify import read_all
-from tests.profiles_env import Env, environment, make_events, make_facts
+from tests.profiles_env import Env, make_events, make_facts
 
 pytestmark = [pytest.mark.broker, pytest.mark.chaos]
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("point", list(FaultPoint))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,20 +10,14 @@ import pytest
 from schemas.codec import Codec
 from schemas.profile import UserProfile
 from schemas.topics import USER_PROFILE_STATE, USER_PROFILE_UPDATED
-from stream.profiles.state import decode_state
+from stream.profiles.state import CODEC
 from stream.profiles.verify import read_all
-from tests.features_env import eventually
-from tests.profiles_env import Env, Worker, environment, make_events, make_facts
+from tests.profiles_env import Env, make_events, make_facts
+from tests.worker_kit import Worker, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.chaos]
 
 _profiles = Codec(UserProfile)
-
-
-@pytest.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 async def assert_snapshots_never_go_back(env: Env) -> None:
@@ -39,7 +31,7 @@ async def assert_snapshots_never_go_back(env: Env) -> None:
     for record in await read_all(env.settings, USER_PROFILE_STATE):
         if record.key.startswith(b"\x00"):
             continue
-        offset = max(offset for _, offset in decode_state(record.value).stamps.values())
+        offset = max(offset for _, offset in CODEC.decode(record.value).stamps.values())
         assert offset >= newest.get(record.key, -1), f"{record.key!r}: {offset} after {newest[record.key]}"
         newest[record.key] = offset
 

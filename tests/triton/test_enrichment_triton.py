@@ -7,16 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from deploy.embedded.stack import Addresses
-from tests.enrichment_env import ROOT, Env, environment
+from tests.enrichment_env import Env
 from tests.unit.models_fixture import build_small
+from tests.worker_kit import ROOT
 
 pytestmark = [pytest.mark.triton, pytest.mark.broker]
 
@@ -37,13 +37,6 @@ LISTINGS: list[dict[str, Any]] = [
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small repository of the project's own model."""
     return build_small(tmp_path_factory.mktemp("enriched")).folder
-
-
-@pytest_asyncio.fixture
-async def env(kafka: str, tmp_path: Path) -> AsyncIterator[Env]:
-    """Fresh topics and no worker yet."""
-    async with environment(kafka, tmp_path) as made:
-        yield made
 
 
 async def test_the_worker_and_the_file_mode_say_the_same(

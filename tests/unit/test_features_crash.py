@@ -29,12 +29,13 @@ from stream.batchpath.store import MemoryShelf, StateTable
 from stream.faults import Faults
 from stream.features import handler as module
 from stream.features.handler import FeaturesHandler
-from stream.features.state import ItemState, decode_state, encode_state
+from stream.features.state import CODEC, ItemState
 from stream.kafka.publish import partition_of
 from stream.metrics import Meters
 from stream.settings import Settings
-from tests.features_env import PARTITIONS, START, difference, make_events
+from tests.features_env import START, difference, make_events
 from tests.features_naive import HOUR
+from tests.worker_kit import PARTITIONS
 
 SOURCE, SINK, STATE = (t.name for t in (BEHAVIOUR_BY_PRODUCT, ITEM_FEATURES, ITEM_FEATURES_STATE))
 _events, _features = Codec(BehaviourByProduct), Codec(ItemFeatures)
@@ -143,7 +144,7 @@ class Run:
         path = SimpleNamespace(sends=self.sends, faults=Faults())
         cached = rng.choice((2, 1000))  # a small cache forgets what is stored
         self.state: KeyedState[ItemState] = KeyedState(
-            cast(StateTable, table), cast(Any, self.sends), encode_state, decode_state, cached
+            cast(StateTable, table), cast(Any, self.sends), CODEC.encode, CODEC.decode, cached
         )
         self.handler = FeaturesHandler(Settings(), Meters(), cast(BatchPath, path), self.state)
         self.position = dict(broker.committed)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.behaviour import BehaviourByProduct
 from stream.errors import Fatal
 from stream.features.lane import WATERMARK_KEY, Lane, Renewed
-from stream.features.state import Applied, ItemState, counts_of, decode_state, encode_state
+from stream.features.state import CODEC, Applied, ItemState, counts_of
 from stream.features.tiles import NEVER, WINDOWS, Counts
 from stream.features.watermark import Expiry, Watermark
 from tests.features_naive import HOUR, tally, windows
@@ -62,7 +62,7 @@ def test_tiles_equal_a_recount_at_every_watermark(steps: list[tuple[int, str, in
         if number % every:
             continue
         state.advance(watermark.value)
-        state = decode_state(encode_state(state))
+        state = CODEC.decode(CODEC.encode(state))
         record = state.features("p", watermark.value, 0)
         assert record.windows == windows(events[: number + 1], watermark.value)
         assert record.totals == tally(events[: number + 1])
@@ -140,11 +140,11 @@ def test_a_window_covers_its_length_and_less_than_a_tile_more() -> None:
 
 def test_a_state_of_an_unknown_version_is_fatal() -> None:
     with pytest.raises(Fatal, match="version 9"):
-        decode_state(encode_state(ItemState(version=9)))
+        CODEC.decode(CODEC.encode(ItemState(version=9)))
     with pytest.raises(Fatal, match="version 7"):
-        decode_state(msgspec.msgpack.encode([7, "another shape"]))
+        CODEC.decode(msgspec.msgpack.encode([7, "another shape"]))
     with pytest.raises(Fatal, match="version unknown"):
-        decode_state(b"\xc1")
+        CODEC.decode(b"\xc1")
 
 
 def test_the_watermark_never_goes_back() -> None:

@@ -16,10 +16,11 @@ from aiokafka.producer.producer import AIOKafkaProducer
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 
-from stream.batchpath.sends import MAX_UNCONFIRMED, Refused, Sends
+from stream.batchpath.sends import MAX_UNCONFIRMED, Sends
 from stream.batchpath.store import MemoryShelf, RocksShelf, Shelf
 from stream.errors import Fenced, SendFailed
 from stream.kafka.fence import Fence
+from stream.kafka.gate import Refused
 from stream.settings import KafkaSettings
 
 

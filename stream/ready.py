@@ -16,8 +16,12 @@ TELL_EVERY = 10
 """Tries between two lines of the log: one in ten seconds."""
 
 
-async def until_ready(process: Process, what: Callable[[], Awaitable[T]]) -> T | None:
-    """Try until it works; None when the process was told to stop first. Only NotReady is waited out."""
+class Stopped(Exception):
+    """The process was told to stop while it waited."""
+
+
+async def until_ready(process: Process, what: Callable[[], Awaitable[T]]) -> T:
+    """Try until it works; only NotReady is waited out. Raises Stopped when the process is told to stop first."""
     tries = 0
     while not process.stopping.is_set():
         try:
@@ -27,6 +31,9 @@ async def until_ready(process: Process, what: Callable[[], Awaitable[T]]) -> T |
             if tries % TELL_EVERY == 0:
                 process.log.warning("waiting", reason=str(error))
         tries += 1
-        await asyncio.wait({stopping := asyncio.ensure_future(process.stopping.wait())}, timeout=RETRY_S)
-        stopping.cancel()
-    return None
+        try:
+            async with asyncio.timeout(RETRY_S):
+                await process.stopping.wait()
+        except TimeoutError:
+            continue
+    raise Stopped
