@@ -50,6 +50,7 @@ SOURCE_WEIGHTS = {
     "names": 1.0,
 }
 """Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
+HEAT_ROWS = 500
 FINAL = "known-label models: fitted again on train and dev rows together after dev chose and measured them"
 THREADS = 1
 """Sums in torch depend on the number of threads; one thread gives the same weights on every run of a machine."""
@@ -100,7 +101,7 @@ class Fitter:
         for name, split in splits.items():
             sets[name], fitted = self._linear(name, split.train, split.dev)
             arrays |= with_prefix(name, fitted)
-        arrays |= self._matcher({name: split.train for name, split in splits.items()}, splits["fashion"].dev)
+        arrays |= self._matcher(splits)
         meta = {"sets": sets, "rows": {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}}
         save_head(self.out, "category", arrays, meta)
         dev = self._category_scores(splits, sets)
@@ -150,14 +151,15 @@ class Fitter:
         truth = np.array([labels.index(row.label) for row in dev], np.int64)
         return {**arrays, "temperature": np.array([best_temperature(odds, truth)], np.float32)}
 
-    def _matcher(self, rows: dict[str, list[TextRow]], dev: list[TextRow]) -> dict[str, NDArray[Any]]:
+    def _matcher(self, splits: dict[str, Split[TextRow]]) -> dict[str, NDArray[Any]]:
         predictors = self._predictors()
         names = predictors.node_names()
         side = node_side([names["node.en"], names["node.zh"]], self.taxonomy)
         at = {node: row for row, node in enumerate(self.taxonomy.nodes)}
         listings = self._name_listings(names["node.en"].texts, names["node.zh"].texts)
-        for name, each in rows.items():
-            listings += self._listings(name, [(row.text, self._allowed(SOURCES[name], row.label, at)) for row in each])
+        for name, split in splits.items():
+            rows = [(row.text, self._allowed(SOURCES[name], row.label, at)) for row in split.train]
+            listings += self._listings(name, rows)
         retail = [
             (text, self._allowed("retail_demo.category|style", key, at))
             for text, key in corpora.catalogue_rows(self.data)
@@ -166,21 +168,26 @@ class Fitter:
         found = [(row.title, self._allowed("attributes.category", row.category, at)) for row in titles]
         listings += self._listings("retail_demo", retail) + self._listings("attributes", found)
         arrays = fit_matcher(listings, side, self._told("fit names"))
-        return {**arrays, "heat": self._heat(NameMatcher(as_stored(arrays)), side, dev, at)}
+        return {**arrays, "heat": self._heat(NameMatcher(as_stored(arrays)), side, splits, at)}
 
     def _heat(
-        self, matcher: NameMatcher, side: NameSide, dev: list[TextRow], at: dict[str, int]
+        self, matcher: NameMatcher, side: NameSide, splits: dict[str, Split[TextRow]], at: dict[str, int]
     ) -> NDArray[np.float32]:
+        """Chosen on equally many development rows of each set, so that no set's kind of title decides alone."""
         vectors = matcher.vectors(side)
-        allowed = [self._allowed("fashion.articleType", row.label, at, below=False) for row in dev]
-        kept = [row for row, nodes in enumerate(allowed) if len(nodes)]
-        encoded = self._encode("dev", [dev[row].text for row in kept])
+        rows = [
+            (row.text, self._allowed(SOURCES[name], row.label, at))
+            for name, split in splits.items()
+            for row in split.dev[:HEAT_ROWS]
+        ]
+        rows = [(text, allowed) for text, allowed in rows if len(allowed)]
+        encoded = self._encode("dev", [text for text, _ in rows])
         scores = np.stack([matcher.scores(each, vectors) for each in encoded])
-        return np.array([best_heat(scores, [allowed[row] for row in kept])], np.float32)
+        return np.array([best_heat(scores, [allowed for _, allowed in rows])], np.float32)
 
-    def _allowed(self, source: str, label: str, at: dict[str, int], below: bool = True) -> NDArray[np.int64]:
+    def _allowed(self, source: str, label: str, at: dict[str, int]) -> NDArray[np.int64]:
         nodes = self.maps.nodes(source, label)
-        spread = {each for node in nodes for each in (self.taxonomy.under(node) if below else (node,))}
+        spread = {each for node in nodes for each in self.taxonomy.under(node)}
         return np.array(sorted(at[node] for node in spread), np.int64)
 
     def _listings(self, name: str, rows: list[tuple[str, NDArray[np.int64]]]) -> list[Listing]:
