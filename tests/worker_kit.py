@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from inference.deadline import Deadline
 from schemas.topics import Topic
-from stream.errors import Fatal
+from stream.errors import Fatal, NotReady
 from stream.kafka.admin import create_topics
 from stream.kafka.clients import group_id, make_reader
 from stream.kafka.publish import Publisher
@@ -242,7 +242,10 @@ class WorkerEnv:
         async with self.reading() as reader:
 
             async def done() -> bool:
-                return not any((await self._lags(reader)).values())
+                try:
+                    return not any((await self._lags(reader)).values())
+                except NotReady:  # a broker just started has no group coordinator until it is first asked for one
+                    return False
 
             await eventually("every source record committed", done)
 

@@ -166,7 +166,11 @@ def _members(child: Child) -> list[int]:
             continue
         with contextlib.suppress(psutil.Error, OSError):
             in_session = os.getsid(process.pid) == child.process.pid
-            if in_session and process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == child.mark:
+            if not in_session or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            # One that is just ending has given back its memory, environment included, and is not gone yet.
+            environment = process.environ()
+            if not environment or environment.get(MARK) == child.mark:
                 found.append(process.pid)
     return found
 

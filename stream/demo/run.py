@@ -190,9 +190,10 @@ class _Demo:
 
     async def _measure(self, run: Run, observer: Observer) -> None:
         while True:
-            # A coordinator that moves or is just being chosen: the lag is not known this time.
-            with contextlib.suppress(NotReady):
+            try:
                 run.lag = await lags(self._settings, await observer.ends())
+            except NotReady:  # a coordinator that moves or is just being chosen: not known this time
+                run.lag = {}
             await asyncio.sleep(LAG_EVERY_S)
 
     def _sum_up(self, scene: Scenario, run: Run, replay: Replay, seconds: dict[str, float], *, through: bool) -> int:

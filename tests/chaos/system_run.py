@@ -19,6 +19,7 @@ from stream.demo.replay import Replay
 from stream.demo.scenario import Scenario
 from stream.demo.topics import DEMO_PREFIX, demo_topics
 from stream.demo.workers import Workers
+from stream.errors import NotReady
 from stream.kafka.publish import Publisher
 from stream.settings import Settings
 
@@ -119,7 +120,10 @@ class System:
                 if task.done():
                     task.result()  # raises what ended it
             self._watch()
-            self.lag = await lags(self.settings, await self.observer.ends())
+            try:
+                self.lag = await lags(self.settings, await self.observer.ends())
+            except NotReady:  # no coordinator for a moment: not known this turn
+                self.lag = {}
             for blow in [blow for blow in blows if self._strike(blow)]:
                 blows.remove(blow)
             self._wake()
