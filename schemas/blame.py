@@ -19,6 +19,8 @@ SEARCHED_MAX = 1_000
 
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `([^`]+)`")
+_PATTERN_WORDS = (("^https?://", "an http or https URL, not a path on some machine"),)
+"""How a pattern that the decoder enforces begins, and what it says to a person."""
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 Step = str | int
@@ -36,7 +38,12 @@ def invalid(error: msgspec.ValidationError, body: bytes, decoder: msgspec.json.D
     missing = _MISSING.search(rule)
     if missing:
         return RecordError(Reason.MISSING_FIELD, f"{where}.{missing[1]}", None, "a required field is not there")
-    return RecordError(Reason.INVALID_FIELD, where, value, rule)
+    return RecordError(Reason.INVALID_FIELD, where, value, _in_words(rule))
+
+
+def _in_words(rule: str) -> str:
+    """The decoder's rule, save that a pattern is told by its meaning."""
+    return next((words for begins, words in _PATTERN_WORDS if f"matching regex '{begins}" in rule), rule)
 
 
 def malformed(error: Exception, body: bytes) -> RecordError:

@@ -171,3 +171,9 @@ def test_vectors_say_what_is_wrong_with_them() -> None:
         unpack(Vector("s", "int8", 3, "AA=="))
     with pytest.raises(ValueError, match="dtype 'float16'"):
         unpack(Vector("s", "float16", 1, "AAA="))
+
+
+def test_a_file_path_as_image_is_told_in_words() -> None:
+    with pytest.raises(RecordError, match="an http or https URL, not a path") as refused:
+        Codec(RawListing).decode(b'{"product_id":"p","title":"t","images":["/etc/passwd"]}')
+    assert "regex" not in str(refused.value)
