@@ -50,6 +50,12 @@ METRICS: tuple[Metric, ...] = (
         ("topic", "reason"),
     ),
     Metric(
+        "shangxin_unresolved_dropped_total",
+        Kind.COUNTER,
+        "Events that waited for the facts of their product and gave way to newer ones of the same user.",
+        "Facts come too late for a user's hundred events: look at the lag and errors of enrichment.",
+    ),
+    Metric(
         "shangxin_records_out_total",
         Kind.COUNTER,
         "Records published and acknowledged, by topic.",

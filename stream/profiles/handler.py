@@ -44,6 +44,7 @@ from stream.profiles.outgoing import (
 from stream.profiles.projection import Projection
 from stream.profiles.publish import advance, valid_until
 from stream.profiles.state import UserState
+from stream.profiles.weights import UNRESOLVED_KEPT
 from stream.settings import Settings
 
 EXPIRED_PER_STEP = 1_000
@@ -188,7 +189,10 @@ class ProfilesHandler:
         lane.watermark.see(min(event.event_time, record.timestamp))
         stamp = (self._epoch, record.offset)
         origin = Origin(record.partition, stamp, record.timestamp, digest_of(envelope.source, envelope.id))
+        waited = state.unresolved[-1] if len(state.unresolved) == UNRESOLVED_KEPT else None
         outcome = apply_event(state, event, origin, self._projection.get, self._rules)
+        if waited is not None and state.unresolved[-1] is not waited:
+            self._meters.counter("shangxin_unresolved_dropped_total").inc()
         if state.unresolved:
             # Before the next await: facts that arrive from here on must find who waits for them.
             lane.note_waiting(key, state.unresolved[-1].product_id)

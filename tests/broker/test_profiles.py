@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from schemas.behaviour import BehaviourEvent
 from schemas.topics import BEHAVIOUR_BY_PRODUCT, BEHAVIOUR_DLQ, BEHAVIOUR_SIDE, USER_BEHAVIOUR, USER_PROFILE_STATE
 from stream.kafka.publish import partition_of
 from stream.profiles.state import CODEC, UserState
 from stream.profiles.verify import read_all
+from stream.profiles.weights import UNRESOLVED_KEPT
 from tests.profiles_env import HOUR, START, Env, make_events, make_facts
 from tests.worker_kit import PARTITIONS, eventually
 
@@ -53,12 +55,29 @@ async def test_facts_that_come_while_the_worker_is_away_are_joined_at_its_start(
 
 
 async def test_facts_and_events_that_come_together_converge(env: Env) -> None:
-    facts, events = make_facts(300), make_events(3000, products=300)
+    facts, events = make_facts(300), make_events(3000, users=1000, products=300)
+    # However late the facts are on a busy machine, nobody has more events waiting than are kept.
+    assert max(Counter(event.user_id for _, event in events).values()) <= UNRESOLVED_KEPT
     worker = env.start(PROFILES__MAX_BATCH="20")
     await worker.ready()
     await asyncio.gather(env.list(facts), env.send(events))
     await env.settled()
     await env.equal_to_recount()
+
+
+async def test_events_that_give_way_while_facts_are_late_are_counted(env: Env) -> None:
+    events = [
+        (
+            f"e{number}",
+            BehaviourEvent(user_id="u0", action="view", event_time=START + number, product_id="p0", channel="web"),
+        )
+        for n in range(UNRESOLVED_KEPT + 7)
+    ]
+    await env.send(events)
+    worker = env.start()
+    await worker.ready()
+    await env.settled()
+    assert worker.metric("shangxin_unresolved_dropped_total") == 7
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
