@@ -68,8 +68,8 @@ async def test_facts_and_events_that_come_together_converge(env: Env) -> None:
 async def test_events_that_give_way_while_facts_are_late_are_counted(env: Env) -> None:
     events = [
         (
-            f"e{number}",
-            BehaviourEvent(user_id="u0", action="view", event_time=START + number, product_id="p0", channel="web"),
+            f"e{n}",
+            BehaviourEvent(user_id="u0", action="view", event_time=START + n, product_id="p0", channel="web"),
         )
         for n in range(UNRESOLVED_KEPT + 7)
     ]
