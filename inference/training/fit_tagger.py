@@ -92,7 +92,7 @@ def fit_tagger(
             schedule.step()
             done += 1
             told(done, steps, float(loss.detach()))
-    return {**_export(net), "mean": mean, "scale": scale, "platt": np.array([1.0, 0.0], np.float32)}
+    return {**export_tagger(net), "mean": mean, "scale": scale, "platt": np.array([1.0, 0.0], np.float32)}
 
 
 def _moments(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -127,11 +127,11 @@ def _loss(
         asked[row, : len(each.names)] = each.names
         tags[row, : len(each.names), :length] = each.tags
     logits = net(*(torch.from_numpy(x) for x in (states, shapes, hashed)), names[torch.from_numpy(asked)])
-    loss = _chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), net.steps)
+    loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), net.steps)
     return loss / sum(len(each.names) for each in batch)
 
 
-def _chain_loss(emissions: Tensor, tags: Tensor, steps: Tensor) -> Tensor:
+def chain_loss(emissions: Tensor, tags: Tensor, steps: Tensor) -> Tensor:
     """Minus the log likelihood of tags [P, U] (-1: past the end) under the chain, summed over pairs."""
     real = tags[:, 0] >= 0
     emissions, tags = emissions[real], tags[real]
@@ -148,7 +148,7 @@ def _chain_loss(emissions: Tensor, tags: Tensor, steps: Tensor) -> Tensor:
     return (torch.logsumexp(ahead + last, 1) - gold.sum(1) - walked.sum(1)).sum()
 
 
-def _export(net: TaggerNet) -> Arrays:
+def export_tagger(net: TaggerNet) -> Arrays:
     def of(tensor: Tensor) -> NDArray[np.float32]:
         return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
 

@@ -49,20 +49,25 @@ def attribute_example(row: AttributeRow, encoded: Encoded, index: dict[str, int]
     """Each value is marked wherever it stands as whole units, longer values first."""
     text = attribute_text(row)
     units = make_units(text, encoded)
-    tags = [bioes(_places(text, units, row.values[name]), len(units)) for name in row.ask]
+    tags = [bioes(places_of(text, units, row.values[name]), len(units)) for name in row.ask]
     names = np.array([index[name] for name in row.ask], np.int64)
     return Example(units, names, np.array(tags, np.int64).reshape(len(names), len(units)))
 
 
 def span_example(row: SpanRow, encoded: Encoded) -> Example:
-    """Brand and product words; a span whose edges cut a unit is left out."""
+    """Brand and product words."""
     units = make_units(row.text, encoded)
-    first, last = _edges(units)
+    return Example(units, np.arange(len(LABELS)), span_tags(row, units))
+
+
+def span_tags(row: SpanRow, units: Units) -> NDArray[np.int64]:
+    """Tags of each label, int64 [labels, U]; a span whose edges cut a unit is left out."""
+    first, last = edges_of(units)
     tags = []
     for label in LABELS:
         inside = [(first[a], last[b]) for a, b, x in row.spans if x == label and a in first and b in last]
         tags.append(bioes(inside, len(units)))
-    return Example(units, np.arange(len(LABELS)), np.array(tags, np.int64).reshape(len(LABELS), len(units)))
+    return np.array(tags, np.int64).reshape(len(LABELS), len(units))
 
 
 def attribute_f1(
@@ -111,8 +116,9 @@ def platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float,
     return slope, offset
 
 
-def _places(text: str, units: Units, values: Sequence[str]) -> list[tuple[int, int]]:
-    first, last = _edges(units)
+def places_of(text: str, units: Units, values: Sequence[str]) -> list[tuple[int, int]]:
+    """Units (first, last) wherever a value stands as whole units, longer values first."""
+    first, last = edges_of(units)
     low = text.casefold() if len(text.casefold()) == len(text) else text.lower()
     low = low if len(low) == len(text) else text
     taken = np.zeros(len(units), bool)
@@ -128,6 +134,7 @@ def _places(text: str, units: Units, values: Sequence[str]) -> list[tuple[int, i
     return places
 
 
-def _edges(units: Units) -> tuple[dict[int, int], dict[int, int]]:
+def edges_of(units: Units) -> tuple[dict[int, int], dict[int, int]]:
+    """Unit by the place of its start, and by that of its end."""
     starts, ends = units.starts.tolist(), units.ends.tolist()
     return {start: at for at, start in enumerate(starts)}, {end: at for at, end in enumerate(ends)}

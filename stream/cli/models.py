@@ -98,6 +98,46 @@ def fit(
 
 
 @app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Run folder: configuration, curves, checkpoints, at the end `weights`.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps; about a second each on two cores.", min=1)] = 3_600,
+    rate: Annotated[float, typer.Option(help="Learning rate of the backbone's changes.", min=0.0)] = 5e-4,
+    share: Annotated[
+        list[str] | None, typer.Option(help="TASK=SHARE of the steps; may be repeated; default: all tasks.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from the version's adapter.")] = False,
+    seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
+) -> None:
+    """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
+
+    The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. What comes
+    out is not served yet: `models build` and `fit` use the frozen backbone of v0.
+    """
+    from inference.errors import Misconfigured
+    from stream.cli.progress import progress
+    from stream.settings import load_settings
+
+    folder = data or load_settings().data
+    if folder is None or not folder.is_dir():
+        raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
+    try:
+        from inference.tuning.config import TrainConfig, shares_of
+        from inference.tuning.start import export, open_trainer
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    config = TrainConfig(steps=steps, rate=rate, seed=seed, shares=shares_of(share or []))
+    with progress() as report:
+        trainer = open_trainer(config, folder, out, report, fresh=fresh)
+        scores = trainer.train()
+        export(trainer, scores, out / "weights")
+    for task, measures in scores.items():
+        for name, value in measures.items():
+            typer.echo(f"{task:<16} {name:<20} {value:.4f}")
+    typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
+
+
+@app.command()
 def evaluate(
     task: TaskName,
     data: Annotated[Path, typer.Option(help="Labelled rows: JSON lines or BIOES, plain or .gz.")],

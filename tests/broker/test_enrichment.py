@@ -268,12 +268,20 @@ async def test_a_listing_the_model_cannot_answer_goes_out_degraded_and_is_enrich
     assert "did not answer in time" in listing["reasons"][0]
     assert [(a["name"], a["producer"]["kind"]) for a in listing["attributes"]] == [("brand", "seller")]
     # The waiting request holds back nobody's events.
-    await env.emit("p2", "Cup")
+    others = 1
+    await env.emit("other-1", "Cup")
 
-    async def second() -> bool:
-        return (await statuses(env)).get("p2") == "enriched"
+    async def another() -> bool:
+        # On a busy machine an answer may miss the short budget of this test; the next one need not.
+        nonlocal others
+        found = await statuses(env)
+        if found.get(f"other-{others}") == "degraded":
+            others += 1
+            await env.emit(f"other-{others}", "Cup")
+        return "enriched" in found.values()
 
-    await eventually("p2 enriched while p1 waits", second)
+    await eventually("another one enriched while p1 waits", another)
+    assert (await statuses(env))["p1"] == "degraded"
     env.back.touch()
 
     async def first() -> bool:

@@ -93,12 +93,12 @@ def test_probabilities_are_those_of_enumeration(count: int) -> None:
 
 def weights_of(names: int) -> tuple[dict[str, NDArray[np.float32]], object]:
     torch = pytest.importorskip("torch")
-    from inference.training.fit_tagger import TaggerConfig, TaggerNet, _export
+    from inference.training.fit_tagger import TaggerConfig, TaggerNet, export_tagger
 
     torch.manual_seed(3)
     net = TaggerNet(TaggerConfig(hidden=16, joint=8), names)
     extra = {"mean": np.zeros(384), "scale": np.ones(384), "platt": np.array([1.0, 0.0])}
-    return {**_export(net), **{name: value.astype(np.float32) for name, value in extra.items()}}, net
+    return {**export_tagger(net), **{name: value.astype(np.float32) for name, value in extra.items()}}, net
 
 
 @pytest.mark.train

@@ -1,0 +1,132 @@
+"""What tasks that find stretches share: prompts as items, the tagger's loss over them, and what it finds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference.model.tokenizer import Tokens
+from inference.tasks.tagger import Found, Tagger
+from inference.tasks.units import HASH_SLOTS, SHAPES, Units
+from inference.training.fit_tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
+from inference.tuning.backbone import Hidden
+from inference.tuning.frames import with_states
+from inference.tuning.prompt import NAMES_A_PROMPT, Prompt, make_prompt
+from inference.tuning.task import Encode, Item
+
+WIDTH = 384
+HEAD = "tagger"
+CONFIG = TaggerConfig(hidden=256, name_dropout=0.0, dropout=0.2)
+LEAST = 0.5
+"""Threshold while training; the shipped ones are chosen afterwards."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The body of an item. row: as the data has it. tags: int64 [N, U], by name of the prompt."""
+
+    row: object
+    text: str
+    prompt: Prompt
+    frame: Units
+    tags: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+def item_of(
+    row: object, text: str, tokens: Tokens, names: Sequence[tuple[str, Tokens]], frame: Units, tags: NDArray[np.int64]
+) -> Item:
+    """One prompt. tags [N, units of the whole text]; units that the prompt has no room for are cut."""
+    prompt = make_prompt(tokens, [each for _, each in names])
+    seen = int(prompt.tokens.offsets[:, 1].max(initial=0))
+    kept = int((frame.ends <= seen).sum())
+    frame = Units(
+        frame.starts[:kept],
+        frame.ends[:kept],
+        frame.states[:kept, : prompt.text],
+        frame.shapes[:kept],
+        frame.hashed[:kept],
+    )
+    return Item(prompt.tokens.ids, Asked(row, text, prompt, frame, tags[:, :kept], tuple(n for n, _ in names)))
+
+
+def shuffled(names: Sequence[str], rng: random.Random) -> list[int]:
+    """An order of at most NAMES_A_PROMPT names."""
+    order = list(range(len(names)))
+    rng.shuffle(order)
+    return order[:NAMES_A_PROMPT]
+
+
+def new_head() -> nn.Module:
+    """The tagger over states of the last layer."""
+    return TaggerNet(CONFIG, WIDTH)
+
+
+def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
+    """Minus the log likelihood of the tags a name, mean."""
+    bodies: list[Asked] = [item.body for item in items]
+    units, most = max(len(b.frame) for b in bodies), max(len(b.names) for b in bodies)
+    tokens = hidden.states.shape[1]
+    touch = np.zeros((len(items), units, tokens), np.float32)
+    shapes = np.zeros((len(items), units, SHAPES), np.float32)
+    hashed = np.zeros((len(items), units, HASH_SLOTS), np.int64)
+    places = np.zeros((len(items), most, tokens), np.float32)
+    tags = np.full((len(items), most, units), -1, np.int64)
+    for row, body in enumerate(bodies):
+        length, text = body.frame.states.shape
+        touch[row, :length, :text] = body.frame.states
+        shapes[row, :length], hashed[row, :length] = body.frame.shapes, body.frame.hashed
+        for at, (first, end) in enumerate(body.prompt.places):
+            places[row, at, first:end] = 1.0 / max(end - first, 1)
+        tags[row, : len(body.names), :length] = body.tags
+    states = torch.from_numpy(touch) @ hidden.states
+    names = torch.from_numpy(places) @ hidden.states
+    logits = head(states, torch.from_numpy(shapes), torch.from_numpy(hashed), names)
+    loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), head.steps)  # type: ignore[arg-type]
+    return loss / sum(len(body.names) for body in bodies)
+
+
+def tagger_arrays(head: nn.Module) -> Arrays:
+    """For inference.tasks.tagger.Tagger; states go in as they are, scores come out as they are."""
+    assert isinstance(head, TaggerNet)
+    return {
+        **export_tagger(head),
+        "mean": np.zeros(WIDTH, np.float32),
+        "scale": np.ones(WIDTH, np.float32),
+        "platt": np.array([1.0, 0.0], np.float32),
+    }
+
+
+def load_tagger(head: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Begin with what `tagger_arrays` gave."""
+    assert isinstance(head, TaggerNet)
+    with torch.no_grad():
+        for name in ("enter", "near", "join", "name_join", "name_gate", "tag_join", "tag_gate"):
+            getattr(head, name).weight.copy_(torch.from_numpy(np.array(arrays[name].T)))
+        for name, tensor in (
+            ("table", head.table.weight),
+            ("enter_bias", head.enter.bias),
+            ("near_bias", head.near.bias),
+            ("tag_bias", head.tag_join.bias),
+            ("steps", head.steps),
+        ):
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+
+
+def found_in(head: nn.Module, items: Sequence[Item], encode: Encode, least: float = LEAST) -> list[list[list[Found]]]:
+    """Found stretches of each item and name."""
+    from inference.tuning.prompt import name_vectors
+
+    tagger = Tagger(tagger_arrays(head))
+    found = []
+    for item, (states, _) in zip(items, encode(items), strict=True):
+        body: Asked = item.body
+        units = with_states(body.frame, states[: body.prompt.text])
+        found.append(tagger.find(units, name_vectors(states, body.prompt), least))
+    return found

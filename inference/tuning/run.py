@@ -1,0 +1,90 @@
+"""A run's folder: configuration, environment, data hashes, curves, and a checkpoint that a killed run goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from inference.errors import Misconfigured
+from inference.tuning.config import TrainConfig
+
+CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE = "config.json", "data.json", "environment.json"
+CHECKPOINT_FILE, BEST_FILE, SCORES_FILE = "checkpoint.pt", "best.pt", "scores.jsonl"
+PACKAGES = ("torch", "transformers", "peft", "numpy", "tokenizers")
+
+
+class Run:
+    """One folder. Raises Misconfigured where it holds a run of another configuration or other data."""
+
+    def __init__(self, folder: Path, config: TrainConfig, data: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._same(CONFIG_FILE, msgspec.to_builtins(config), "start a new one with another --out")
+        self._same(DATA_FILE, data_hashes(data), "the data changed; start a new one")
+        self._write(ENVIRONMENT_FILE, environment())
+        self._writer = SummaryWriter(str(folder / "curves"))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Onto the curves."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def scored(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """One line of scores, and onto the curves."""
+        with (self.folder / SCORES_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "scores": scores}) + "\n")
+        self.log(step, {f"dev {task}/{name}": value for task, each in scores.items() for name, value in each.items()})
+        self._writer.flush()
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Whole or not at all."""
+        work = self.folder / f"{name}.{os.getpid()}"
+        torch.save(dict(state), work)
+        work.replace(self.folder / name)
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What `save` wrote, None where nothing is."""
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        found: dict[str, Any] = torch.load(path, weights_only=True)
+        return found
+
+    def _same(self, name: str, value: Any, advice: str) -> None:
+        path = self.folder / name
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(value)):
+            raise Misconfigured(f"{path} is not that of this run: {advice}")
+        self._write(name, value)
+
+    def _write(self, name: str, value: Any) -> None:
+        (self.folder / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def data_hashes(data: Path) -> dict[str, str]:
+    """SHA-256 of each file that tasks may read."""
+    found = {}
+    for part in ("attributes", "spans_zh", "category", "safety", "copy", "catalogue"):
+        for file in sorted((data / part).glob("*.gz")):
+            found[f"{part}/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """What scores and times may depend on."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **{name: version(name) for name in PACKAGES},
+    }

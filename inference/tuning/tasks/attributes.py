@@ -1,0 +1,128 @@
+"""Values of asked attributes, and weak labels of the same kind: brands of offers, attributes of Chinese ad copy."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from inference.tasks.attributes import accept, distinct_values
+from inference.training import corpora
+from inference.training.data import AttributeRow
+from inference.training.metrics import f1
+from inference.training.splits import normal_form, split_by_group
+from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
+from inference.tuning.backbone import Hidden
+from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, shuffled, tagger_loss
+from inference.tuning.frames import make_frame, with_states
+from inference.tuning.prompt import name_tokens
+from inference.tuning.task import Encode, Item, Loading
+
+STRANGERS = 4
+"""Names of other rows that half of the training rows are asked as well: a listing of a shop lacks most of what its
+category could have, while a third of the training rows have everything that is asked."""
+COPIES = 2
+"""Items made of each training row, with names in another order."""
+
+
+def items_of(rows: Sequence[AttributeRow], loading: Loading, seed: int, training: bool) -> list[Item]:
+    """One item a row and copy; development rows are asked in their own order and nothing else."""
+    rng = random.Random(seed)
+    everything = sorted({name for row in rows for name in row.ask})
+    names = name_tokens(loading.characters, everything)
+    texts = [attribute_text(row) for row in rows]
+    items = []
+    for row, text, tokens in zip(rows, texts, loading.characters.encode(texts), strict=True):
+        frame = make_frame(text, tokens.offsets)
+        if not row.ask or not len(frame):
+            continue
+        for copy in range(COPIES if training else 1):
+            ask = list(row.ask)
+            if training and copy % 2:
+                ask += [n for n in rng.sample(everything, min(STRANGERS, len(everything))) if n not in row.ask]
+            order = shuffled(ask, rng) if training else list(range(len(ask)))[:24]
+            asked = [ask[at] for at in order]
+            tags = np.array([bioes(places_of(text, frame, row.values.get(n, ())), len(frame)) for n in asked], np.int64)
+            items.append(item_of(row, text, tokens, [(n, names[n]) for n in asked], frame, tags))
+    return items
+
+
+class Attributes:
+    """The labelled rows."""
+
+    name, head_name, text = "attributes", HEAD, False
+
+    def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
+        split = corpora.attribute_split(loading.data)
+        return items_of(split.train, loading, 1, True), items_of(split.dev, loading, 1, False)
+
+    def head(self) -> nn.Module:
+        return new_head()
+
+    def loss(self, head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
+        return tagger_loss(head, hidden, items)
+
+    def score(self, head: nn.Module, items: Sequence[Item], encode: Encode) -> dict[str, float]:
+        """Micro F1 at one half, all and by source."""
+        gold: dict[str, list[set[tuple[str, str]]]] = {}
+        said: dict[str, list[set[tuple[str, str]]]] = {}
+        for item, found in zip(items, found_in(head, items, encode), strict=True):
+            body: Asked = item.body
+            row = body.row
+            assert isinstance(row, AttributeRow)
+            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
+            values = {
+                name: distinct_values(body.text, units, accept(each, LEAST, LEAST))
+                for name, each in zip(body.names, found, strict=True)
+            }
+            for key in ("", row.source):
+                gold.setdefault(key, []).append(pairs_of(row.values))
+                said.setdefault(key, []).append(pairs_of(values))
+        return {f"f1 {key}".strip(): f1(gold[key], said[key]) for key in gold}
+
+
+class Weak(Attributes):
+    """Labels that other sets imply: a value that stands in the text, a name whose value does not."""
+
+    name = "weak"
+
+    def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
+        rows = [*_copy_rows(loading.data), *_offer_rows(loading.data)]
+        split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
+        return items_of(split.train, loading, 2, True), items_of(split.dev, loading, 2, False)
+
+
+def _copy_rows(data: Path) -> list[AttributeRow]:
+    rows = []
+    for record in _records(data / "copy/advertisegen.train.jsonl.gz"):
+        text = record["summary"]
+        values: dict[str, list[str]] = {}
+        for pair in record["content"].split("*"):
+            name, _, value = pair.partition("#")
+            if name and value:
+                values.setdefault(name, []).append(value)
+        found = {name: tuple(v for v in each if v in text) for name, each in values.items()}
+        rows.append(AttributeRow(text, "", tuple(values), found, "advertisegen"))
+    return rows
+
+
+def _offer_rows(data: Path) -> list[AttributeRow]:
+    rows = []
+    for record in _records(data / "copy/offers_en.jsonl.gz"):
+        title, brand = str(record.get("title") or ""), str(record.get("brand") or "").strip()
+        if brand and brand.casefold() in title.casefold():
+            rows.append(AttributeRow(title, "", ("Brand",), {"Brand": (brand,)}, "offers_en"))
+    return rows
+
+
+def _records(file: Path) -> list[dict[str, str]]:
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+TASKS = (Attributes(), Weak())

