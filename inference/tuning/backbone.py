@@ -16,6 +16,7 @@ from transformers import BertConfig, BertModel
 from inference.errors import Misconfigured
 from inference.tuning.adapter import LowRank, TunedBackbone
 from inference.tuning.config import Method, Tuning
+from inference.tuning.dropout import pool_dropout
 from inference.tuning.vocabulary import TrimmedBackbone
 
 FEATURE_LAYERS = (12, 9, 6)
@@ -123,7 +124,7 @@ def _bert(source: TrimmedBackbone | TunedBackbone, dropout: float) -> BertModel:
             max_position_embeddings=config.positions,
             layer_norm_eps=max(config.epsilon, 1e-12),
             hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=0.0,  # a sixth of the time of a step, and the fused kernel has none
+            attention_probs_dropout_prob=0.0,  # a sixth of the time of a step
         ),
         add_pooling_layer=False,
     )
@@ -147,6 +148,8 @@ def _bert(source: TrimmedBackbone | TunedBackbone, dropout: float) -> BertModel:
     wrong = [name for name in missing if "position_ids" not in name] + list(unexpected)
     if wrong:
         raise ValueError(f"transformers.BertModel does not fit the backbone: {wrong[:5]}")
+    model.set_attn_implementation("eager")  # the fused kernel's backward pass takes a quarter of a step on a CPU
+    pool_dropout(model)
     return model
 
 
