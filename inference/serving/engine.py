@@ -1,13 +1,14 @@
 """Answers listings: composes, tokenises, has the encoder run, decodes with the heads.
 
-Three steps, so that who runs the encoder is open: `prepare` gives the encoder's batches, somebody runs
-them (ONNX Runtime in this process, or Triton's `encoder`), `finish` decodes. A row that cannot be
-answered becomes a ListingFault; it never fails the others.
+Three steps, so that who runs the encoder is open: `prepare` gives the encoder's batches, somebody runs them
+(ONNX Runtime in this process, or Triton's `encoder`); `ask` gives those of the texts with what their categories
+ask; `finish` decodes. A row that cannot be answered becomes a ListingFault; it never fails the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,18 @@ from inference.contract import EMBEDDING_DIM, ListingAnswer, ListingFault, Listi
 from inference.model.encoder import (
     BUCKETS,
     ONNX_FILE,
-    TOKENIZER_FILE,
     Batch,
     Encoded,
     OnnxSession,
     Raw,
     gather,
+    load_tokenizers,
     make_batches,
 )
-from inference.model.names import NAME_KEYS, NameCache, Names
+from inference.model.names import NAME_KEYS, Names
+from inference.model.prompt import Prompt, make_prompts
 from inference.model.text import Composed, compose
-from inference.model.tokenizer import Tokens, UnigramTokenizer
+from inference.model.tokenizer import Tokens
 from inference.serving.language import detect
 from inference.serving.layout import (
     ARTEFACTS,
@@ -41,11 +43,14 @@ from inference.serving.layout import (
     check_artefacts,
 )
 from inference.serving.manifest import ManifestError, check_file
-from inference.tasks.bundle import TaskBundle
+from inference.tasks.bundle import First, TaskBundle
+from inference.tasks.reading import read
 from inference.taxonomy import load_attributes, load_taxonomy
 
 Embedding = NDArray[np.float32]
 Answers = list[tuple[ListingAnswer, Embedding]]
+DECODING = (ArithmeticError, LookupError, ValueError)
+"""A head that cannot decode one listing must not take its batch with it."""
 SCORE_DIGITS = 6
 """Scores are rounded to a millionth: what is below is noise of the arithmetic, and costs bytes."""
 
@@ -61,18 +66,32 @@ class Asked:
 
 @dataclass(frozen=True)
 class Work:
-    """Rows between `prepare` and `finish`. batches: what the encoder must run, in this order.
-
-    known: names that rows ask and that were encoded before. names: those that were not; their tokens follow
-    the rows' tokens.
-    """
+    """Rows between `prepare` and `ask`. batches: what the encoder must run, in this order."""
 
     asked: list[Asked]
     faults: dict[int, ListingFault]
-    known: dict[str, Encoded]
-    names: list[str]
     tokens: list[Tokens]
     batches: list[Batch]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A row, what its text came to, and where among the prompts its own are."""
+
+    asked: Asked
+    encoded: Encoded
+    first: First
+    prompts: range
+
+
+@dataclass(frozen=True)
+class Question:
+    """Rows between `ask` and `finish`. batches: what the encoder must run, in this order."""
+
+    known: list[Known] = dataclasses.field(default_factory=list)
+    faults: dict[int, ListingFault] = dataclasses.field(default_factory=dict)
+    prompts: list[Prompt] = dataclasses.field(default_factory=list)
+    batches: list[Batch] = dataclasses.field(default_factory=list)
 
 
 class ListingEngine:
@@ -83,9 +102,8 @@ class ListingEngine:
         if self.manifest.buckets != BUCKETS:
             raise ManifestError(f"{artefacts}: buckets {self.manifest.buckets}; this code has {BUCKETS}")
         self._versions = self.manifest.versions
-        self._tokenizer = UnigramTokenizer.load(artefacts / TOKENIZER_FILE, BUCKETS[-1])
+        self._words, self._characters = load_tokenizers(artefacts)
         self._heads = _load_heads(artefacts)
-        self._names = NameCache()
 
     def prepare(self, rows: Sequence[ListingInput | ListingFault]) -> Work:
         """Texts, tokens and batches; rows without a text that can be read become faults."""
@@ -97,38 +115,60 @@ class ListingEngine:
                 faults[at] = found
             elif isinstance(row, ListingInput):
                 asked.append(Asked(at, row, found))
-        wanted = dict.fromkeys(name for each in asked for name in self._heads.extra_texts(each.row))
-        known = self._names.known(wanted)
-        names = [name for name in wanted if name not in known]
-        tokens = self._tokenizer.encode([*(each.composed.text for each in asked), *names])
-        return Work(asked, faults, known, names, tokens, make_batches(tokens))
+        tokens = self._words.encode([each.composed.text for each in asked])
+        return Work(asked, faults, tokens, make_batches(tokens))
 
-    def finish(self, work: Work, raws: Sequence[Raw]) -> Answers:
+    def ask(self, work: Work, raws: Sequence[Raw]) -> Question:
+        """Categories from the texts, and the texts once more with the names that the categories ask."""
+        faults, known = dict(work.faults), []
+        texts: list[str] = []
+        names: list[tuple[str, ...]] = []
+        for asked, encoded in zip(work.asked, gather(work.tokens, work.batches, raws), strict=True):
+            first = self._first(asked, encoded)
+            if isinstance(first, ListingFault):
+                faults[asked.at] = first
+                continue
+            known.append(Known(asked, encoded, first, range(len(texts), len(texts) + len(first.prompts))))
+            texts += [asked.composed.text] * len(first.prompts)
+            names += first.prompts
+        prompts = make_prompts(self._characters, texts, names)
+        return Question(known, faults, prompts, make_batches([each.tokens for each in prompts]))
+
+    def finish(self, question: Question, raws: Sequence[Raw]) -> Answers:
         """One answer and embedding a row, in the order of `prepare`; zeros for a fault."""
         answers: dict[int, tuple[ListingAnswer, Embedding]] = {
-            at: (fault, np.zeros(EMBEDDING_DIM, np.float32)) for at, fault in work.faults.items()
+            at: (fault, np.zeros(EMBEDDING_DIM, np.float32)) for at, fault in question.faults.items()
         }
-        encoded_rows = gather(work.tokens, work.batches, raws)
-        new = dict(zip(work.names, encoded_rows[len(work.asked) :], strict=True))
-        self._names.add(new)
-        names = work.known | new
-        for asked, encoded in zip(work.asked, encoded_rows, strict=False):
-            answers[asked.at] = self._answer(asked, encoded, names)
+        encoded = gather([each.tokens for each in question.prompts], question.batches, raws)
+        for known in question.known:
+            answers[known.asked.at] = self._answer(known, question.prompts, encoded)
         return [answers[at] for at in range(len(answers))]
 
-    def _answer(self, asked: Asked, encoded: Encoded, names: Mapping[str, Encoded]) -> tuple[ListingAnswer, Embedding]:
+    def _first(self, asked: Asked, encoded: Encoded) -> First | ListingFault:
         try:
-            return self._result(asked, encoded, names), encoded.pooled
-        except (ArithmeticError, LookupError, ValueError) as error:
-            # A head that cannot decode one listing must not take its batch with it.
-            fault = ListingFault(message=f"decoding failed: {type(error).__name__}: {error}")
-            return fault, np.zeros(EMBEDDING_DIM, np.float32)
+            if not np.isfinite(encoded.features).all():
+                raise ArithmeticError("the encoder gave numbers that are not finite")
+            language = detect(asked.composed.text, asked.row.language)
+            return self._heads.first(asked.row, asked.composed, encoded, language.code)
+        except DECODING as error:
+            return _fault(error)
 
-    def _result(self, asked: Asked, encoded: Encoded, names: Mapping[str, Encoded]) -> ListingResult:
-        if not np.isfinite(encoded.features).all():
-            raise ArithmeticError("the encoder gave numbers that are not finite")
+    def _answer(
+        self, known: Known, prompts: Sequence[Prompt], encoded: Sequence[Encoded]
+    ) -> tuple[ListingAnswer, Embedding]:
+        try:
+            return self._result(known, prompts, encoded), known.encoded.pooled
+        except DECODING as error:
+            return _fault(error), np.zeros(EMBEDDING_DIM, np.float32)
+
+    def _result(self, known: Known, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> ListingResult:
+        asked, first = known.asked, known.first
+        readings = [
+            read(asked.composed.text, names, prompts[at], encoded[at])
+            for at, names in zip(known.prompts, first.prompts, strict=True)
+        ]
+        found = self._heads.second(asked.composed, first, readings)
         language = detect(asked.composed.text, asked.row.language)
-        found = self._heads.answer(asked.row, asked.composed, encoded, language.code, names)
         return ListingResult(
             language=language.code,
             language_score=round(language.score, SCORE_DIGITS),
@@ -136,9 +176,9 @@ class ListingEngine:
             attributes=found.attributes,
             spans=found.spans,
             keywords=found.keywords,
-            safe=round(found.safe, SCORE_DIGITS),
-            tokens=len(encoded.ids),
-            truncated=encoded.truncated,
+            safe=found.safe,
+            tokens=len(known.encoded.ids),
+            truncated=known.encoded.truncated,
             versions=self._versions,
         )
 
@@ -169,7 +209,8 @@ class LocalEngine:
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:
         """One answer and one embedding (fp32 [384], unit length; zeros for a fault) a listing."""
         work = self._engine.prepare(inputs)
-        return self._engine.finish(work, self._session.run_all(work.batches))
+        question = self._engine.ask(work, self._session.run_all(work.batches))
+        return self._engine.finish(question, self._session.run_all(question.batches))
 
 
 def _load_heads(artefacts: Path) -> TaskBundle:
@@ -179,6 +220,10 @@ def _load_heads(artefacts: Path) -> TaskBundle:
         arrays = dict(file)
     names = {key: Names.read(arrays, key) for key in NAME_KEYS}
     return TaskBundle.load(artefacts / HEADS, taxonomy, schema, names)
+
+
+def _fault(error: Exception) -> ListingFault:
+    return ListingFault(message=f"decoding failed: {type(error).__name__}: {error}")
 
 
 def _composed(row: ListingInput) -> Composed | ListingFault:

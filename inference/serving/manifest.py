@@ -16,7 +16,7 @@ from inference.errors import Misconfigured
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
-GENERATION = "v0"
+GENERATION = "v1"
 HEX = 12
 """48 bits of SHA-256: enough that two versions of one platform never meet, short enough for a label."""
 
@@ -36,7 +36,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Everything that decides an answer. Values are SHA-256 in hex unless said otherwise.
 
     backbone: package and file, `backbone_sha256`: its content. encoder, tokenizer: the files made of it.
-    taxonomy, schema: their versions (hash of content). names: the encoded taxonomy and attribute names.
+    taxonomy, schema: their versions (hash of content). names: the encoded names of the taxonomy.
     code: path in the project to hash. buckets: tokens.
     """
 
@@ -56,7 +56,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     @property
     def version(self) -> str:
-        """`v0-<12 hex>`: the name that every result carries."""
+        """`v1-<12 hex>`: the name that every result carries."""
         return f"{GENERATION}-{hashlib.sha256(self.encode()).hexdigest()[:HEX]}"
 
     @property

@@ -1,4 +1,8 @@
-"""All heads of one version: loaded once, asked for one listing at a time. What `listing` calls after the encoder."""
+"""All heads of one version: loaded once, asked for one listing at a time. What `listing` calls after the encoder.
+
+A listing is encoded twice: as a text, which decides category, safety and embedding; and with the names of the
+attributes that its category asks, which decides values, brand and product words, and keywords.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.contract import ListingInput, NodeScore, Span
 from inference.model.encoder import Encoded
@@ -17,22 +20,36 @@ from inference.tasks.attributes import AttributeHead
 from inference.tasks.category import CategoryHead, node_side
 from inference.tasks.keywords import KeywordHead
 from inference.tasks.linear import softmax
+from inference.tasks.reading import Reading, in_prompts
 from inference.tasks.safety import SafetyHead
-from inference.tasks.spans import MEANING, SpanHead
+from inference.tasks.spans import MEANING, PROMPTS, SpanHead
 from inference.tasks.tagger import Found
-from inference.tasks.units import Units, make_units
+from inference.tasks.units import Units
 from inference.tasks.weights import load_head
 from inference.taxonomy import AttributeSchema, Taxonomy
 
 TASKS = ("category", "attributes", "spans", "keywords", "safety")
-"""Heads that have files of their own: TASK.npz and TASK.json."""
+"""What can be asked, fitted and measured."""
+TAGGER = "tagger"
+"""The network that attributes and spans share."""
+HEADS = (*TASKS, TAGGER)
+"""Parts that have files of their own: NAME.npz and NAME.json."""
 NODES = 5
 """The category and its runners-up."""
 SCORE_DIGITS = 6
 BRAND, PRODUCT = "Brand", "Product Type"
-"""Names of the attributes head that stand in for the spans head, which knows Chinese only."""
+"""Attributes that stand in for the spans head, which knows Chinese only."""
 
-Floats = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class First:
+    """What the text alone says. names: asked for the listing. prompts: how they are asked."""
+
+    language: str
+    nodes: list[NodeScore]
+    safe: float
+    names: tuple[str, ...]
+    prompts: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -51,54 +68,53 @@ class TaskBundle:
 
     def __init__(self, heads: Path, taxonomy: Taxonomy, schema: AttributeSchema, names: Mapping[str, Names]) -> None:
         self._taxonomy, self._schema = taxonomy, schema
+        tagger = load_head(heads, TAGGER)
         self._category = CategoryHead(load_head(heads, "category"))
-        self._attributes = AttributeHead(load_head(heads, "attributes"))
-        self._spans = SpanHead(load_head(heads, "spans"))
+        self._attributes = AttributeHead(load_head(heads, "attributes"), tagger)
+        self._spans = SpanHead(load_head(heads, "spans"), tagger)
         self._keywords = KeywordHead(load_head(heads, "keywords"))
         self._safety = SafetyHead(load_head(heads, "safety"))
         self._ids = list(taxonomy.nodes)
         self._nodes = self._category.matcher.vectors(node_side([names["node.en"], names["node.zh"]], taxonomy))
-        self._pooled = {
-            text.casefold(): names[key].pooled[at]
-            for key in ("attribute.en", "attribute.zh")
-            for at, text in enumerate(names[key].texts)
-        }
 
     @classmethod
     def load(
         cls, heads_dir: Path, taxonomy: Taxonomy, schema: AttributeSchema, names: Mapping[str, Names]
     ) -> TaskBundle:
-        """names: `node.en`, `node.zh`, `attribute.en`, `attribute.zh`. Raises Misconfigured, KeyError."""
+        """names: `node.en`, `node.zh`. Raises Misconfigured, KeyError."""
         return cls(heads_dir, taxonomy, schema, names)
 
-    def extra_texts(self, row: ListingInput) -> list[str]:
-        """Names asked that neither the heads nor the schema know: encode them and hand them to `answer`."""
-        asked = dict.fromkeys(row.ask or ())
-        return [name for name in asked if self._attributes.known(name) is None and name.casefold() not in self._pooled]
-
-    def answer(
-        self,
-        row: ListingInput,
-        composed: Composed,
-        encoded: Encoded,
-        language: str,
-        extra: Mapping[str, Encoded] | None = None,
-    ) -> Findings:
-        """One listing. extra: `extra_texts(row)`, encoded; a name that is missing from it is answered with nothing."""
-        units = make_units(composed.text, encoded)
+    def first(self, row: ListingInput, composed: Composed, encoded: Encoded, language: str) -> First:
+        """From the text. The prompts of the answer are to be encoded and handed to `second`."""
         nodes = self._rank(encoded, language)
-        asked = self._asked(row, nodes[0].node, language, extra or {})
-        values = dict(zip(asked, self._attributes.find(units, _stack(asked)), strict=True))
-        spans = self._brand_and_product(units, language)
+        wanted = row.ask if row.ask is not None else self._schema.names_for(nodes[0].node, language)
+        names = tuple(dict.fromkeys(wanted))
+        safe = round(1.0 - self._safety.harmful(encoded, composed.text), SCORE_DIGITS)
+        return First(language, nodes, safe, names, in_prompts(names, heads_of(language)))
+
+    def second(self, composed: Composed, first: First, readings: Sequence[Reading]) -> Findings:
+        """From what each prompt of `first` came to."""
+        units = readings[0].units
+        values = {name: found for each in readings for name, found in self._values(each, first.names).items()}
+        spans = self._brand_and_product(readings[0], first.language)
         heads = [*(each for found in values.values() for each in found), *(each for _, each in spans)]
         place = _Placer(composed, units)
-        keywords = self._keywords.rank(composed.text, units, heads)
+        # A later prompt has room for as much text as its names leave: units are the same from the start on.
+        keywords = self._keywords.rank(composed.text, units, [each for each in heads if each.last < len(units)])
         return Findings(
-            nodes=nodes,
-            attributes=place.distinct([(name, each) for name, found in values.items() for each in found]),
-            spans=place.all([(label, each) for label, each in spans]),
-            keywords=place.distinct([("", Found(each.first, each.last, each.score)) for each in keywords]),
-            safe=round(1.0 - self._safety.harmful(encoded, composed.text), SCORE_DIGITS),
+            nodes=first.nodes,
+            attributes=_distinct(
+                [
+                    span
+                    for reading in readings
+                    for name in reading.names
+                    if name in first.names
+                    for span in _Placer(composed, reading.units).all([(name, each) for each in values[name]])
+                ]
+            ),
+            spans=place.all(spans),
+            keywords=_distinct(place.all([("", Found(each.first, each.last, each.score)) for each in keywords])),
+            safe=first.safe,
         )
 
     def _rank(self, encoded: Encoded, language: str) -> list[NodeScore]:
@@ -110,32 +126,20 @@ class TaskBundle:
         ids = list(self._taxonomy.ancestors(node))
         return NodeScore(node, self._taxonomy.path(node, language), round(score, SCORE_DIGITS), ids)
 
-    def _asked(self, row: ListingInput, node: str, language: str, extra: Mapping[str, Encoded]) -> dict[str, Floats]:
-        names = row.ask if row.ask is not None else self._schema.names_for(node, language)
-        found: dict[str, Floats] = {}
-        for name in dict.fromkeys(names):
-            vector = self._vector(name, extra)
-            if vector is not None:
-                found[name] = vector
-        return found
+    def _values(self, reading: Reading, names: Sequence[str]) -> dict[str, list[Found]]:
+        asked = [name for name in reading.names if name in names]
+        return dict(zip(asked, self._attributes.find(reading, asked), strict=True)) if asked else {}
 
-    def _vector(self, name: str, extra: Mapping[str, Encoded]) -> Floats | None:
-        known = self._attributes.known(name)
-        if known is not None:
-            return known
-        pooled = self._pooled.get(name.casefold())
-        if pooled is None and name in extra:
-            pooled = extra[name].pooled
-        return None if pooled is None else self._attributes.centred(pooled)
-
-    def _brand_and_product(self, units: Units, language: str) -> list[tuple[str, Found]]:
+    def _brand_and_product(self, reading: Reading, language: str) -> list[tuple[str, Found]]:
         if language.startswith("zh"):
-            return [(MEANING[label], each) for label, each in self._spans.find(units)]
-        names = {name: self._attributes.known(name) for name in (BRAND, PRODUCT)}
-        vectors = {name: vector for name, vector in names.items() if vector is not None}
-        found = zip(vectors, self._attributes.find(units, _stack(vectors)), strict=True)
-        labels = {BRAND: MEANING["HP"], PRODUCT: MEANING["HC"]}
-        return [(labels[name], each) for name, spans in found for each in spans]
+            return [(MEANING[label], each) for label, each in self._spans.find(reading)]
+        found = self._attributes.find(reading, (BRAND, PRODUCT))
+        return [(label, each) for label, spans in zip(("brand", "product"), found, strict=True) for each in spans]
+
+
+def heads_of(language: str) -> tuple[str, ...]:
+    """Names that every listing of a language is asked: what stands for brand and product."""
+    return PROMPTS if language.startswith("zh") else (BRAND, PRODUCT)
 
 
 class _Placer:
@@ -148,13 +152,6 @@ class _Placer:
         spans = [self._span(label, each) for label, each in found]
         return [span for span in spans if span is not None]
 
-    def distinct(self, found: Sequence[tuple[str, Found]]) -> list[Span]:
-        """One for each label and wording, the first."""
-        kept: dict[tuple[str, str], Span] = {}
-        for span in self.all(found):
-            kept.setdefault((span.label, span.text.casefold()), span)
-        return list(kept.values())
-
     def _span(self, label: str, each: Found) -> Span | None:
         start, end = int(self._units.starts[each.first]), int(self._units.ends[each.last])
         part = self._composed.locate(start, end)
@@ -165,5 +162,9 @@ class _Placer:
         return Span(label=label, text=text, score=score, field=part.field, start=part.start, end=part.end)
 
 
-def _stack(vectors: Mapping[str, Floats]) -> Floats:
-    return np.stack(list(vectors.values())) if vectors else np.zeros((0, 1), np.float32)
+def _distinct(spans: Sequence[Span]) -> list[Span]:
+    """One for each label and wording, the first."""
+    kept: dict[tuple[str, str], Span] = {}
+    for span in spans:
+        kept.setdefault((span.label, span.text.casefold()), span)
+    return list(kept.values())

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from inference.tasks.reading import Reading
 from inference.tasks.tagger import Found, Tagger
-from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
 
 LABELS = ("HC", "HP")
-"""HC: product words. HP: brand. The order is that of the tagger's label vectors."""
+"""HC: product words. HP: brand."""
 MEANING = {"HC": "product", "HP": "brand"}
 """What the contract of `listing` calls them."""
-LABEL_VECTORS: NDArray[np.float32] = np.eye(len(LABELS), dtype=np.float32)
+PROMPTS = ("产品", "品牌")
+"""What stands for the labels in a prompt, in their order."""
 
 
 class SpanHead:
-    """meta: `least`, the least probability of a span. arrays: those of Tagger."""
+    """meta: `least`, the least probability of a span. arrays: `platt` [2]. tagger: the shared one."""
 
-    def __init__(self, file: HeadFile) -> None:
-        self.tagger = Tagger(file.arrays)
+    def __init__(self, file: HeadFile, tagger: HeadFile) -> None:
+        self.tagger = Tagger({**tagger.arrays, "platt": file.arrays["platt"]})
         self.least = float(file.meta["least"])
 
-    def find(self, units: Units) -> list[tuple[str, Found]]:
-        """Spans that do not overlap, with their labels, in the order of the text."""
-        return resolve(self.tagger.find(units, LABEL_VECTORS, self.least), self.least)
+    def find(self, reading: Reading) -> list[tuple[str, Found]]:
+        """Spans that do not overlap, with their labels, in the order of the text; PROMPTS must have been asked."""
+        return resolve(self.tagger.find(reading.units, reading.of(PROMPTS), self.least), self.least)
 
 
 def resolve(found: list[list[Found]], least: float) -> list[tuple[str, Found]]:

@@ -1,7 +1,7 @@
 """Finds spans for named labels: a chain of BIOES tags for each label, scored by the vector of its name.
 
 One network for attributes (label = attribute name, seen in training or not) and for brand and product
-words (labels with vectors of their own). Plain numpy; fitted by inference/training/fit_tagger.py.
+words (labels with vectors of their own). Plain numpy; fitted by inference/tuning/extraction.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Found:
 class Tagger:
     """The network. Weights (H, G: hidden widths; V: width of a name's vector; E: of a hashed wording):
 
-    mean, scale [384]; table [rows, E]; enter [384 + shapes + slots E, H]; enter_bias [H]; near [3 H, H];
+    table [rows, E]; enter [384 + shapes + slots E, H]; enter_bias [H]; near [3 H, H];
     near_bias [H]; join [H, G]; name_join [V, G]; name_gate [V, H]; tag_join [G, 5]; tag_gate [H, 5];
     tag_bias [5]; steps [5, 5] (scores from tag to tag); platt [2] (slope and offset of the calibration).
     """
@@ -58,9 +58,8 @@ class Tagger:
     def contexts(self, units: Units) -> Floats:
         """What is known of each unit before a label is asked: [U, H]."""
         w = self._w
-        states = (units.states - w["mean"]) * w["scale"]
         wording = w["table"][units.hashed].reshape(len(units), -1)
-        hidden = _relu(np.concatenate([states, units.shapes, wording], 1) @ w["enter"] + w["enter_bias"])
+        hidden = _relu(np.concatenate([units.states, units.shapes, wording], 1) @ w["enter"] + w["enter_bias"])
         edge = np.zeros((1, hidden.shape[1]), np.float32)
         padded = np.concatenate([edge, hidden, edge])
         around = np.concatenate([padded[:-2], padded[1:-1], padded[2:]], 1)

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
+from inference.model.tokenizer import IDEOGRAPH
 
-IDEOGRAPH = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
-"""Scripts written without spaces: each character is a unit of its own."""
 UNIT = re.compile(rf"[{IDEOGRAPH}]|[^\W\d_{IDEOGRAPH}]+|\d+|[^\w\s]|_")
 HASH_ROWS = 1 << 13
 """Rows of the table of hashed wording: 8,192 x 24 int8 is 200 KB, and a row is shared by few of the common ones."""
@@ -36,26 +35,49 @@ class Units:
         return len(self.starts)
 
 
-def make_units(text: str, encoded: Encoded) -> Units:
-    """Units of the part of `text` that the encoder saw."""
-    seen = int(encoded.offsets[:, 1].max(initial=0))
+@dataclass(frozen=True)
+class Frame:
+    """Units of one text before anything is known of their states. touch: fp32 [U, T], a row's weights are those of
+    the tokens that the unit touches and add up to 1."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    touch: NDArray[np.float32]
+    shapes: NDArray[np.float32]
+    hashed: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def units(self, states: NDArray[np.float32]) -> Units:
+        """With the states of the tokens [T, 384]."""
+        return Units(self.starts, self.ends, (self.touch @ states).astype(np.float32), self.shapes, self.hashed)
+
+
+def make_frame(text: str, offsets: NDArray[np.int32]) -> Frame:
+    """Units of the part of `text` that the tokens cover. offsets [T, 2]."""
+    seen = int(offsets[:, 1].max(initial=0))
     found = [match.span() for match in UNIT.finditer(text, 0, seen)]
     places = np.array(found, np.int64).reshape(-1, 2)
     words = [text[start:end] for start, end in found]
-    states, whole = _states(places, encoded)
-    return Units(places[:, 0], places[:, 1], states, _shapes(text, places, words, whole), _hashed(words))
+    touch, whole = _touch(places, offsets)
+    return Frame(places[:, 0], places[:, 1], touch, _shapes(text, places, words, whole), _hashed(words))
 
 
-def _states(places: NDArray[np.int64], encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean state of the touching tokens; and [U, 2], whether a token starts or ends where the unit does."""
-    real = encoded.offsets[:, 1] > encoded.offsets[:, 0]
-    offsets, states = encoded.offsets[real], encoded.states[real]
+def make_units(text: str, encoded: Encoded) -> Units:
+    """Units of the part of `text` that the encoder saw."""
+    return make_frame(text, encoded.offsets).units(encoded.states)
+
+
+def _touch(places: NDArray[np.int64], offsets: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights of the touching tokens; and [U, 2], whether a token starts or ends where the unit does."""
+    real = offsets[:, 1] > offsets[:, 0]
     starts, ends = offsets[:, 0], offsets[:, 1]
-    touch = (starts[None, :] < places[:, 1:2]) & (ends[None, :] > places[:, 0:1])
+    touch = (starts[None, :] < places[:, 1:2]) & (ends[None, :] > places[:, 0:1]) & real[None, :]
     weight = touch.astype(np.float32)
     weight /= np.maximum(weight.sum(1, keepdims=True), 1.0)
-    edges = np.stack([np.isin(places[:, 0], starts), np.isin(places[:, 1], ends)], 1)
-    return (weight @ states).astype(np.float32), edges.astype(np.float32)
+    edges = np.stack([np.isin(places[:, 0], starts[real]), np.isin(places[:, 1], ends[real])], 1)
+    return weight, edges.astype(np.float32)
 
 
 def _shapes(text: str, places: NDArray[np.int64], words: list[str], edges: NDArray[np.float32]) -> NDArray[np.float32]:

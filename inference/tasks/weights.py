@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference.errors import Misconfigured
 
-DEFAULT_WEIGHTS = Path(__file__).parent.parent / "weights" / "v0"
+DEFAULT_WEIGHTS = Path(__file__).parent.parent / "weights" / "v1"
 FORMAT = 1
 INT8_FROM = 50_000
 """Elements from which a matrix is kept in int8; smaller ones in fp16, where nothing is to be gained."""

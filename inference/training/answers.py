@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from inference.errors import Misconfigured
 from inference.model.assemble import assemble_encoder, encoder_id
+from inference.model.backbone import PARTS
 from inference.model.encoder import Encoder
+from inference.tasks.bundle import TAGGER
+from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import Taxonomy
 from inference.training import data
 from inference.training.cache import EncodingCache
@@ -26,17 +30,26 @@ SCORE_DIGITS = 6
 T = TypeVar("T")
 
 
-def open_encodings(cache: Path, threads: int, keep: bool) -> EncodingCache:
-    """The encoder in this process, assembled when it is not there yet. keep: encodings are kept under `cache`."""
-    encoder = Encoder.load(assemble_encoder(cache), threads)
-    return EncodingCache(encoder, encoder_id(), cache / ENCODINGS if keep else None)
+def open_encodings(cache: Path, weights: Path, threads: int, keep: bool) -> EncodingCache:
+    """The encoder of a weights folder in this process, assembled when it is not there yet. keep: encodings are kept
+    under `cache`. Raises Misconfigured."""
+    encoder = Encoder.load(assemble_encoder(cache, weights), threads)
+    return EncodingCache(encoder, encoder_id(weights), cache / ENCODINGS if keep else None)
+
+
+def begin_weights(folder: Path, source: Path = DEFAULT_WEIGHTS) -> None:
+    """Give a folder without them the encoder's parts and the tagger of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*PARTS, f"{TAGGER}.npz", f"{TAGGER}.json"):
+        if not (folder / name).is_file() and (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def open_predictors(weights: Path, cache: Path, taxonomy: Taxonomy, threads: int, report: Report) -> Predictors:
     """Heads of a weights folder over the encoder. Raises Misconfigured when the folder is not there."""
     if not weights.is_dir():
         raise Misconfigured(f"--weights: a folder of fitted heads; got {str(weights)!r}")
-    return Predictors(weights, open_encodings(cache, threads, keep=False), taxonomy, report)
+    return Predictors(weights, open_encodings(cache, weights, threads, keep=False), taxonomy, report)
 
 
 def predictions(task: str, file: Path, labels: Path | None, predictors: Predictors) -> Iterator[Any]:

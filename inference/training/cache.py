@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded, Encoder
+from inference.model.prompt import Prompt
 
 CHUNK = 256
 """Texts between two commits: some seconds of work, and the most that a killed run loses."""
@@ -42,6 +43,16 @@ class EncodingCache:
         found: list[Encoded] = []
         for at in range(0, len(texts), CHUNK):
             found += self._chunk(list(texts[at : at + CHUNK]), states)
+            report(len(found), len(texts))
+        return found
+
+    def ask(
+        self, texts: Sequence[str], asked: Sequence[Sequence[str]], report: Report = no_report
+    ) -> list[tuple[Prompt, Encoded]]:
+        """Each text with the names asked of it; never kept: only development rows are asked, once."""
+        found: list[tuple[Prompt, Encoded]] = []
+        for at in range(0, len(texts), CHUNK):
+            found += self._encoder.ask(texts[at : at + CHUNK], asked[at : at + CHUNK])
             report(len(found), len(texts))
         return found
 

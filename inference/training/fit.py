@@ -16,6 +16,7 @@ from inference.model.encoder import Encoded
 from inference.tasks.bundle import TASKS
 from inference.tasks.category import NameMatcher, NameSide, node_side
 from inference.tasks.linear import Linear
+from inference.tasks.spans import PROMPTS
 from inference.tasks.weights import as_stored, save_head
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import corpora, evaluate
@@ -23,7 +24,7 @@ from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
-from inference.training.fit_spans import fit_attributes, fit_spans
+from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
 from inference.training.metrics import Measure, mean_measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
@@ -58,7 +59,8 @@ THREADS = 1
 
 @dataclass(frozen=True)
 class Fitter:
-    """What fitting needs. out: the weights folder, read again for measuring."""
+    """What fitting needs. out: the weights folder with vocabulary, adapter and tagger; heads are written there and read
+    again for measuring."""
 
     data: Path
     out: Path
@@ -82,8 +84,8 @@ class Fitter:
     def _predictors(self) -> Predictors:
         return Predictors(self.out, self.cache, self.taxonomy, self.report)
 
-    def _encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
-        return self.cache.encode(texts, states, lambda done, total: self.report(step, done, total))
+    def _encode(self, step: str, texts: Sequence[str]) -> list[Encoded]:
+        return self.cache.encode(texts, False, lambda done, total: self.report(step, done, total))
 
     def _save(
         self, task: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], dev: list[Measure]
@@ -205,26 +207,21 @@ class Fitter:
 
     def _attributes(self) -> list[Measure]:
         split = corpora.attribute_split(self.data)
-        train, dev = (
-            list(zip(rows, self._encode("listings", [attribute_text(row) for row in rows], True), strict=True))
-            for rows in (split.train, split.dev)
-        )
-        asked = sorted({name for row in (*split.train, *split.dev) for name in row.ask})
-        names = dict(zip(asked, self._encode("names", asked), strict=True))
-        arrays, meta = fit_attributes(train, dev, names, self._told("fit attributes"))
-        meta["rows"] = {"attributes": [len(train), len(dev), split.dropped]}
+        rows = [row for row in split.dev if row.ask]
+        predictors = self._predictors()
+        readings = predictors.read("listings", [attribute_text(row) for row in rows], [row.ask for row in rows])
+        whole = [(row, each[0]) for row, each in zip(rows, readings, strict=True) if len(each) == 1]
+        arrays, meta = fit_attribute_thresholds(predictors.tagger, [r for r, _ in whole], [x for _, x in whole])
+        meta["rows"] = {"attributes": [len(split.train), len(split.dev), split.dropped]}
         save_head(self.out, "attributes", arrays, meta)
-        measures = self._measured("attributes", "attributes/dev.jsonl.gz")
-        return self._save("attributes", arrays, meta, measures)
+        return self._save("attributes", arrays, meta, self._measured("attributes", "attributes/dev.jsonl.gz"))
 
     def _spans(self) -> list[Measure]:
         split = corpora.span_split(self.data)
-        train, dev = (
-            list(zip(rows, self._encode("sentences", [row.text for row in rows], True), strict=True))
-            for rows in (split.train, split.dev)
-        )
-        arrays, meta = fit_spans(train, dev, self._told("fit spans"))
-        meta["rows"] = {"spans_zh": [len(train), len(dev), split.dropped]}
+        predictors = self._predictors()
+        readings = predictors.read("sentences", [row.text for row in split.dev], [PROMPTS] * len(split.dev))
+        arrays, meta = fit_span_thresholds(predictors.tagger, split.dev, [each[0] for each in readings])
+        meta["rows"] = {"spans_zh": [len(split.train), len(split.dev), split.dropped]}
         save_head(self.out, "spans", arrays, meta)
         return self._save("spans", arrays, meta, self._measured("spans", "spans_zh/dev.bieos.gz"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from inference.model.encoder import Encoded
 from inference.tasks.category import NameSide, unit
-from inference.training.fit_tagger import Told
 from inference.training.softmax import Arrays
 
+Told = Callable[[int, int, float], None]
+"""Told (done, total, loss) after each pass."""
 WIDTH = 96
 """Of the common space: 440 KB for both maps; not tuned."""
 EPOCHS = 14

@@ -9,23 +9,25 @@ from pathlib import Path
 
 from inference.model.encoder import Encoded
 from inference.model.names import Names, names_of
+from inference.model.prompt import NAMES_A_PROMPT
 from inference.model.text import compose
+from inference.serving.language import detect
 from inference.tasks.attributes import AttributeHead
+from inference.tasks.bundle import TAGGER, heads_of
 from inference.tasks.category import CategoryHead, LabelChooser, node_side
 from inference.tasks.keywords import KeywordHead, text_of
 from inference.tasks.linear import softmax
+from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
-from inference.tasks.spans import LABEL_VECTORS, SpanHead, resolve
+from inference.tasks.spans import PROMPTS, SpanHead
 from inference.tasks.tagger import Found
-from inference.tasks.units import Units, make_units
-from inference.tasks.weights import load_head
+from inference.tasks.units import Units
+from inference.tasks.weights import HeadFile, load_head
 from inference.taxonomy import Taxonomy
 from inference.training.cache import EncodingCache
 from inference.training.data import AttributeRow, SpanRow, TextRow
 
 Report = Callable[[str, int, int], None]
-HEAD_ATTRIBUTES = ("Brand", "Product Type")
-"""Attributes that are keywords of a text for which nothing was asked."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,19 @@ class Predictors:
         return CategoryHead(load_head(self._weights, "category"))
 
     @cached_property
+    def tagger(self) -> HeadFile:
+        """The network that the two below share."""
+        return load_head(self._weights, TAGGER)
+
+    @cached_property
     def attribute_head(self) -> AttributeHead:
         """The attributes head."""
-        return AttributeHead(load_head(self._weights, "attributes"))
+        return AttributeHead(load_head(self._weights, "attributes"), self.tagger)
 
     @cached_property
     def span_head(self) -> SpanHead:
         """The spans head."""
-        return SpanHead(load_head(self._weights, "spans"))
+        return SpanHead(load_head(self._weights, "spans"), self.tagger)
 
     def encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
         """Texts, encoded, with progress."""
@@ -102,28 +109,43 @@ class Predictors:
             found.append(Choice(ids[best], float(odds[best])))
         return found
 
+    def read(self, step: str, texts: Sequence[str], asked: Sequence[Sequence[str]]) -> list[list[Reading]]:
+        """Each text with its names, in as many prompts as they need."""
+        prompts = [in_prompts(names) for names in asked]
+        flat = [(text, names) for text, each in zip(texts, prompts, strict=True) for names in each]
+        answers = iter(
+            self._cache.ask(
+                [text for text, _ in flat], [names for _, names in flat], lambda d, n: self._report(step, d, n)
+            )
+        )
+        return [
+            [read(text, names, *next(answers)) for names in each] for text, each in zip(texts, prompts, strict=True)
+        ]
+
     def attributes(self, rows: Sequence[AttributeRow]) -> list[dict[str, list[Value]]]:
         """Values for exactly the names asked."""
-        head = self.attribute_head
-        unknown = sorted({name for row in rows for name in row.ask if head.known(name) is None})
-        pooled = {name: each.pooled for name, each in zip(unknown, self.encode("names", unknown), strict=True)}
-        answers = []
+        head, answers = self.attribute_head, []
         texts = [compose(row.title, row.description).text for row in rows]
-        for row, text, encoded in zip(rows, texts, self.encode("listings", texts, states=True), strict=True):
-            units = make_units(text, encoded)
-            found = head.find(units, head.vectors(row.ask, pooled))
-            answers.append({name: _values(name, text, units, each) for name, each in zip(row.ask, found, strict=True)})
+        for row, text, readings in zip(rows, texts, self.read("listings", texts, [r.ask for r in rows]), strict=True):
+            found: dict[str, list[Value]] = {}
+            for reading in readings if row.ask else ():
+                spans = head.find(reading, reading.names)
+                found |= {
+                    name: _values(name, text, reading.units, each)
+                    for name, each in zip(reading.names, spans, strict=True)
+                }
+            answers.append({name: found[name] for name in row.ask})
         return answers
 
     def spans(self, rows: Sequence[SpanRow]) -> list[list[tuple[int, int, str, float]]]:
         """(start, end, label, probability), in the order of the text."""
         answers = []
-        for row, encoded in zip(rows, self.encode("sentences", [row.text for row in rows], states=True), strict=True):
-            units = make_units(row.text, encoded)
+        for (reading,) in self.read("sentences", [row.text for row in rows], [PROMPTS] * len(rows)):
+            units = reading.units
             answers.append(
                 [
                     (int(units.starts[e.first]), int(units.ends[e.last]), label, e.score)
-                    for label, e in self.span_head.find(units)
+                    for label, e in self.span_head.find(reading)
                 ]
             )
         return answers
@@ -145,16 +167,17 @@ class Predictors:
     def seen(self, rows: Sequence[AttributeRow]) -> list[tuple[str, Units, list[Found]]]:
         """Text, units, and what the attributes and spans heads found: what keywords are ranked on."""
         texts = [compose(row.title, row.description).text for row in rows]
+        languages = [detect(text, "").code for text in texts]
+        names = [tuple(row.ask)[: NAMES_A_PROMPT - 2] for row in rows]
+        asked = [(*heads_of(code), *each) for code, each in zip(languages, names, strict=True)]
         answers = []
-        for row, text, encoded in zip(rows, texts, self.encode("listings", texts, states=True), strict=True):
-            units = make_units(text, encoded)
-            names = [n for n in (row.ask or HEAD_ATTRIBUTES) if self.attribute_head.known(n) is not None]
-            found = self.attribute_head.find(units, self.attribute_head.vectors(names, {}))
-            heads = [each for spans in found for each in spans]
-            if not text.isascii():
-                spans = self.span_head.tagger.find(units, LABEL_VECTORS, self.span_head.least)
-                heads += [each for _, each in resolve(spans, self.span_head.least)]
-            answers.append((text, units, heads))
+        for text, code, readings in zip(texts, languages, self.read("listings", texts, asked), strict=True):
+            reading = readings[0]
+            chinese = code.startswith("zh")
+            wanted = [name for name in reading.names if not (chinese and name in PROMPTS)]
+            found = [each for spans in self.attribute_head.find(reading, wanted) for each in spans] if wanted else []
+            found += [each for _, each in self.span_head.find(reading)] if chinese else []
+            answers.append((text, reading.units, found))
         return answers
 
 

@@ -1,32 +1,21 @@
-"""Rows with gold spans or values, as examples of the tagger; and calibration and thresholds chosen on dev."""
+"""Gold spans and values as tags of units, and how well found ones agree with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.model.encoder import Encoded
 from inference.model.text import compose
 from inference.tasks.attributes import accept, distinct_values
 from inference.tasks.spans import LABELS, resolve
 from inference.tasks.tagger import BEGIN, END, INSIDE, OUTSIDE, SINGLE, Found
-from inference.tasks.units import Units, make_units
+from inference.tasks.units import Frame, Units
 from inference.training.data import AttributeRow, SpanRow
 from inference.training.metrics import f1
 
 THRESHOLDS = np.arange(0.10, 0.91, 0.02).round(2).tolist()
-
-
-@dataclass(frozen=True)
-class Example:
-    """One text and what is asked of it. names: rows of the name matrix. tags: int64 [names, U]."""
-
-    units: Units
-    names: NDArray[np.int64]
-    tags: NDArray[np.int64]
 
 
 def bioes(spans: Sequence[tuple[int, int]], units: int) -> NDArray[np.int64]:
@@ -45,22 +34,7 @@ def attribute_text(row: AttributeRow) -> str:
     return compose(row.title, row.description).text
 
 
-def attribute_example(row: AttributeRow, encoded: Encoded, index: dict[str, int]) -> Example:
-    """Each value is marked wherever it stands as whole units, longer values first."""
-    text = attribute_text(row)
-    units = make_units(text, encoded)
-    tags = [bioes(places_of(text, units, row.values[name]), len(units)) for name in row.ask]
-    names = np.array([index[name] for name in row.ask], np.int64)
-    return Example(units, names, np.array(tags, np.int64).reshape(len(names), len(units)))
-
-
-def span_example(row: SpanRow, encoded: Encoded) -> Example:
-    """Brand and product words."""
-    units = make_units(row.text, encoded)
-    return Example(units, np.arange(len(LABELS)), span_tags(row, units))
-
-
-def span_tags(row: SpanRow, units: Units) -> NDArray[np.int64]:
+def span_tags(row: SpanRow, units: Units | Frame) -> NDArray[np.int64]:
     """Tags of each label, int64 [labels, U]; a span whose edges cut a unit is left out."""
     first, last = edges_of(units)
     tags = []
@@ -116,7 +90,7 @@ def platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float,
     return slope, offset
 
 
-def places_of(text: str, units: Units, values: Sequence[str]) -> list[tuple[int, int]]:
+def places_of(text: str, units: Units | Frame, values: Sequence[str]) -> list[tuple[int, int]]:
     """Units (first, last) wherever a value stands as whole units, longer values first."""
     first, last = edges_of(units)
     low = text.casefold() if len(text.casefold()) == len(text) else text.lower()
@@ -134,7 +108,7 @@ def places_of(text: str, units: Units, values: Sequence[str]) -> list[tuple[int,
     return places
 
 
-def edges_of(units: Units) -> tuple[dict[int, int], dict[int, int]]:
+def edges_of(units: Units | Frame) -> tuple[dict[int, int], dict[int, int]]:
     """Unit by the place of its start, and by that of its end."""
     starts, ends = units.starts.tolist(), units.ends.tolist()
     return {start: at for at, start in enumerate(starts)}, {end: at for at, end in enumerate(ends)}

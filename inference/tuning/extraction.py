@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inference.model.prompt import NAMES_A_PROMPT, Prompt, make_prompt, name_vectors
 from inference.model.tokenizer import Tokens
 from inference.tasks.tagger import Found, Tagger
-from inference.tasks.units import HASH_SLOTS, SHAPES, Units
-from inference.training.fit_tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
+from inference.tasks.units import HASH_SLOTS, SHAPES, Frame
 from inference.tuning.backbone import Hidden
-from inference.tuning.frames import with_states
-from inference.tuning.prompt import NAMES_A_PROMPT, Prompt, make_prompt
+from inference.tuning.tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
 from inference.tuning.task import Encode, Item
 
 WIDTH = 384
 HEAD = "tagger"
-CONFIG = TaggerConfig(hidden=256, name_dropout=0.0, dropout=0.2)
+CONFIG = TaggerConfig()
 LEAST = 0.5
 """Threshold while training; the shipped ones are chosen afterwards."""
 
@@ -34,22 +33,22 @@ class Asked:
     row: object
     text: str
     prompt: Prompt
-    frame: Units
+    frame: Frame
     tags: NDArray[np.int64]
     names: tuple[str, ...]
 
 
 def item_of(
-    row: object, text: str, tokens: Tokens, names: Sequence[tuple[str, Tokens]], frame: Units, tags: NDArray[np.int64]
+    row: object, text: str, tokens: Tokens, names: Sequence[tuple[str, Tokens]], frame: Frame, tags: NDArray[np.int64]
 ) -> Item:
     """One prompt. tags [N, units of the whole text]; units that the prompt has no room for are cut."""
     prompt = make_prompt(tokens, [each for _, each in names])
     seen = int(prompt.tokens.offsets[:, 1].max(initial=0))
     kept = int((frame.ends <= seen).sum())
-    frame = Units(
+    frame = Frame(
         frame.starts[:kept],
         frame.ends[:kept],
-        frame.states[:kept, : prompt.text],
+        frame.touch[:kept, : prompt.text],
         frame.shapes[:kept],
         frame.hashed[:kept],
     )
@@ -79,8 +78,8 @@ def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tenso
     places = np.zeros((len(items), most, tokens), np.float32)
     tags = np.full((len(items), most, units), -1, np.int64)
     for row, body in enumerate(bodies):
-        length, text = body.frame.states.shape
-        touch[row, :length, :text] = body.frame.states
+        length, text = body.frame.touch.shape
+        touch[row, :length, :text] = body.frame.touch
         shapes[row, :length], hashed[row, :length] = body.frame.shapes, body.frame.hashed
         for at, (first, end) in enumerate(body.prompt.places):
             places[row, at, first:end] = 1.0 / max(end - first, 1)
@@ -97,8 +96,6 @@ def tagger_arrays(head: nn.Module) -> Arrays:
     assert isinstance(head, TaggerNet)
     return {
         **export_tagger(head),
-        "mean": np.zeros(WIDTH, np.float32),
-        "scale": np.ones(WIDTH, np.float32),
         "platt": np.array([1.0, 0.0], np.float32),
     }
 
@@ -121,12 +118,10 @@ def load_tagger(head: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> N
 
 def found_in(head: nn.Module, items: Sequence[Item], encode: Encode, least: float = LEAST) -> list[list[list[Found]]]:
     """Found stretches of each item and name."""
-    from inference.tuning.prompt import name_vectors
-
     tagger = Tagger(tagger_arrays(head))
     found = []
     for item, (states, _) in zip(items, encode(items), strict=True):
         body: Asked = item.body
-        units = with_states(body.frame, states[: body.prompt.text])
+        units = body.frame.units(states[: body.prompt.text])
         found.append(tagger.find(units, name_vectors(states, body.prompt), least))
     return found

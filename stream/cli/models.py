@@ -59,18 +59,21 @@ def build(
 @app.command()
 def fit(
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the weights.")] = Path("build/weights"),
+    out: Annotated[
+        Path, typer.Option(help="Weights folder: that of a training run (RUN/weights), or a new one.")
+    ] = Path("build/weights"),
     task: Annotated[list[str] | None, typer.Option(help="Only this head; may be repeated.")] = None,
     cache: CacheFolder = DEFAULT_CACHE,
     threads: Threads = 0,
 ) -> None:
-    """Fit the heads on frozen features and print their development scores. Needs the `train` extra.
+    """Fit the heads on the tuned encoder and print their development scores. Needs the `train` extra.
 
-    Keywords are fitted on what the attributes and spans heads in --out say. The same data gives the same weights.
+    --out holds vocabulary, adapter and tagger of a run; a new folder gets those that are shipped. Keywords are
+    fitted on what the attributes and spans heads in --out say. The same data gives the same weights.
     """
     from inference.errors import Misconfigured
     from inference.taxonomy import load_label_map, load_taxonomy
-    from inference.training.answers import open_encodings
+    from inference.training.answers import begin_weights, open_encodings
     from inference.training.evaluate import TASKS
     from stream.cli.progress import progress
 
@@ -83,8 +86,9 @@ def fit(
     taxonomy = load_taxonomy()
     with progress() as report:
         try:
+            begin_weights(out)
             fitter = Fitter(
-                folder, out, open_encodings(cache, threads, True), taxonomy, load_label_map(taxonomy), report
+                folder, out, open_encodings(cache, out, threads, True), taxonomy, load_label_map(taxonomy), report
             )
             scores = fitter.fit(wanted)
         except OSError as error:
@@ -108,8 +112,8 @@ def train(
 ) -> None:
     """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
 
-    The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. What comes
-    out is not served yet: `models build` and `fit` use the frozen backbone of v0.
+    The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. Then:
+    models fit --out OUT/weights, and models build --weights OUT/weights.
     """
     from inference.errors import Misconfigured
     from stream.cli.progress import progress

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inference.model.assemble import assemble_encoder
 from inference.model.encoder import Encoder
+from inference.tasks.weights import DEFAULT_WEIGHTS
 
 CACHE = Path(__file__).parents[2] / "build" / "cache"
 
@@ -14,7 +15,7 @@ CACHE = Path(__file__).parents[2] / "build" / "cache"
 @lru_cache(maxsize=1)
 def encoder_folder() -> Path:
     """`build/cache/encoder-ID`, named by content: a changed source makes another."""
-    return assemble_encoder(CACHE)
+    return assemble_encoder(CACHE, DEFAULT_WEIGHTS)
 
 
 @lru_cache(maxsize=1)

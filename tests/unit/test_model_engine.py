@@ -12,10 +12,8 @@ import pytest
 
 from inference.contract import EMBEDDING_DIM, ListingFault, ListingInput, ListingResult, Span
 from inference.model.encoder import ONNX_FILE, OnnxSession
-from inference.model.names import NameCache
 from inference.serving.engine import Answers, ListingEngine, LocalEngine
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING
-from tests.unit.encoder_fixture import real_encoder
 from tests.unit.models_fixture import build_small
 
 WORDS = [
@@ -96,7 +94,8 @@ def test_numbers_that_are_not_finite_are_a_fault_of_their_row(models: Path) -> N
     (raw,) = session.run_all(work.batches)
     broken = raw.features.copy()
     broken[0, 3] = np.nan
-    first, second = engine.finish(work, [replace(raw, features=broken)])
+    question = engine.ask(work, [replace(raw, features=broken)])
+    first, second = engine.finish(question, session.run_all(question.batches))
     assert isinstance(first[0], ListingFault)
     assert isinstance(second[0], ListingResult)
 
@@ -164,16 +163,3 @@ def test_names_asked_beyond_the_schema_change_nothing_for_the_others(engine: Loc
     assert second == engine.answer([asking])[0][0]
     assert isinstance(third, ListingFault)
     assert "ask[0]" in third.message
-
-
-def test_the_cache_of_names_is_bounded_and_keeps_what_is_used() -> None:
-    (some,) = real_encoder().encode(["name"])
-    cache = NameCache(kept=2)
-    cache.add({"a": some, "b": some})
-    assert set(cache.known(["a", "c"])) == {"a"}
-    cache.add({"c": some})
-    assert set(cache.known(["a", "b", "c"])) == {"a", "c"}
-
-
-def test_no_rows_no_answers(engine: LocalEngine) -> None:
-    assert engine.answer([]) == []

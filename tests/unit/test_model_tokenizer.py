@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.model.encoder import BUCKETS
+from inference.model.encoder import TEXT_LIMIT
 from inference.model.tokenizer import Tokens
 from tests.unit.encoder_fixture import real_encoder
 
 
 def encode(text: str) -> Tokens:
-    return real_encoder().tokenizer.encode([text])[0]
+    return real_encoder().words.encode([text])[0]
 
 
 def pieces(text: str) -> list[str]:
@@ -52,10 +52,10 @@ def test_specials_carry_no_text() -> None:
     assert carrying == [False, True, False]
 
 
-def test_long_text_is_cut_to_the_last_bucket_and_says_so() -> None:
+def test_long_text_is_cut_to_the_limit_and_says_so() -> None:
     tokens = encode("红色 dress " * 200_000)
     assert tokens.truncated
-    assert len(tokens.ids) == BUCKETS[-1]
+    assert len(tokens.ids) == TEXT_LIMIT
     assert tokens.ids[-1] == encode("x").ids[-1]
     assert not encode("short").truncated
 

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 from inference.contract import ListingInput
 from inference.errors import Misconfigured, Rejected
 from inference.model.names import Names, names_of
+from inference.model.prompt import NAMES_A_PROMPT
 from inference.model.text import compose
 from inference.tasks.bundle import Findings, TaskBundle
+from inference.tasks.reading import read
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import load_attributes, load_taxonomy
 from stream.cli.main import app
@@ -129,21 +131,19 @@ def bundle() -> TaskBundle:
     schema = load_attributes(taxonomy)
     names: dict[str, Names] = {}
     for language in ("en", "zh"):
-        for key, pairs in (
-            ("node", [(node.id, node.name(language)) for node in taxonomy]),
-            ("attribute", [(id_, spec.name(language)) for id_, spec in schema.attributes.items()]),
-        ):
-            texts = [text for _, text in pairs]
-            encoded = dict(zip(texts, real_encoder().encode(texts), strict=True))
-            names[f"{key}.{language}"] = names_of([id_ for id_, _ in pairs], texts, encoded)
+        texts = [node.name(language) for node in taxonomy]
+        encoded = dict(zip(texts, real_encoder().encode(texts), strict=True))
+        names[f"node.{language}"] = names_of([node.id for node in taxonomy], texts, encoded)
     return TaskBundle.load(DEFAULT_WEIGHTS, taxonomy, schema, names)
 
 
 def answered(bundle: TaskBundle, row: ListingInput, language: str) -> Findings:
     composed = compose(row.title, row.description, row.category_hint)
     (encoded,) = real_encoder().encode([composed.text])
-    extra = bundle.extra_texts(row)
-    return bundle.answer(row, composed, encoded, language, dict(zip(extra, real_encoder().encode(extra), strict=True)))
+    first = bundle.first(row, composed, encoded, language)
+    asked = real_encoder().ask([composed.text] * len(first.prompts), first.prompts)
+    readings = [read(composed.text, names, *each) for names, each in zip(first.prompts, asked, strict=True)]
+    return bundle.second(composed, first, readings)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,14 @@ def test_a_listing_is_answered_with_its_own_words(bundle: TaskBundle, row: Listi
         assert {span.label for span in found.attributes} <= set(row.ask)
 
 
-def test_extra_texts_are_the_names_nobody_knows(bundle: TaskBundle) -> None:
-    row = ListingInput(title="x", ask=["brand name", "品牌", "Never Seen Before"])
-    assert bundle.extra_texts(row) == ["Never Seen Before"]
+def test_more_names_than_a_prompt_holds_are_asked_in_several(bundle: TaskBundle) -> None:
+    row = ListingInput(title="Nike Men's Running Shoes Red", ask=[f"Name {at}" for at in range(60)] + ["Color"])
+    composed = compose(row.title, row.description)
+    first = bundle.first(row, composed, real_encoder().encode([composed.text])[0], "en")
+    assert [len(names) <= NAMES_A_PROMPT for names in first.prompts] == [True, True, True]
+    assert {name for names in first.prompts for name in names} == {*(row.ask or ()), "Brand", "Product Type"}
+    found = answered(bundle, row, "en")
+    assert {span.label for span in found.attributes} <= set(row.ask or ())
 
 
 def test_the_taxonomy_places_plain_products(bundle: TaskBundle) -> None:

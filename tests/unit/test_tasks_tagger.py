@@ -93,12 +93,11 @@ def test_probabilities_are_those_of_enumeration(count: int) -> None:
 
 def weights_of(names: int) -> tuple[dict[str, NDArray[np.float32]], object]:
     torch = pytest.importorskip("torch")
-    from inference.training.fit_tagger import TaggerConfig, TaggerNet, export_tagger
+    from inference.tuning.tagger import TaggerConfig, TaggerNet, export_tagger
 
     torch.manual_seed(3)
     net = TaggerNet(TaggerConfig(hidden=16, joint=8), names)
-    extra = {"mean": np.zeros(384), "scale": np.ones(384), "platt": np.array([1.0, 0.0])}
-    return {**export_tagger(net), **{name: value.astype(np.float32) for name, value in extra.items()}}, net
+    return {**export_tagger(net), "platt": np.array([1.0, 0.0], np.float32)}, net
 
 
 @pytest.mark.train
@@ -125,29 +124,6 @@ def test_found_spans_do_not_overlap_and_keep_the_threshold() -> None:
         assert all(each.score >= 0.05 for each in spans)
         assert [each.score for each in spans] == sorted((each.score for each in spans), reverse=True)
     assert Tagger(weights).find(some_units(0), np.zeros((2, 3), np.float32), 0.1) == [[], []]
-
-
-@pytest.mark.train
-def test_fitting_learns_and_repeats_itself() -> None:
-    pytest.importorskip("torch")
-    from inference.training.fit_tagger import TaggerConfig, fit_tagger
-    from inference.training.tagging import Example, bioes
-
-    # The label's own direction in the states marks its spans.
-    examples = []
-    for _ in range(60):
-        units = some_units(8)
-        units.states[2:4, 0] += 8.0
-        units.states[5, 1] += 8.0
-        tags = np.stack([bioes([(2, 3)], 8), bioes([(5, 5)], 8)])
-        examples.append(Example(units, np.arange(2), tags))
-    config = TaggerConfig(hidden=32, joint=16, epochs=150, dropout=0.1)
-    names = np.eye(2, dtype=np.float32)
-    weights = fit_tagger(examples, names, config)
-    again = fit_tagger(examples, names, config)
-    assert all(np.array_equal(weights[name], again[name]) for name in weights)
-    found = Tagger(weights).find(examples[0].units, names, 0.5)
-    assert [[(each.first, each.last) for each in spans] for spans in found] == [[(2, 3)], [(5, 5)]]
 
 
 def test_the_likelier_label_has_the_words() -> None:

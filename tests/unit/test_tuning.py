@@ -17,15 +17,17 @@ from inference.model.tokenizer import UnigramTokenizer, build_tokenizer
 pytest.importorskip("torch", reason="needs the train extra (torch)")
 pytest.importorskip("peft", reason="needs the train extra (peft)")
 
-from inference.tuning.adapter import LowRank, TunedBackbone, load_adapter, save_adapter
+from inference.model.adapter import LowRank, TunedBackbone, load_adapter, save_adapter
+from inference.model.prompt import LIMIT, NAMES_A_PROMPT, make_prompt, make_prompts
+from inference.model.tokenizer import single_ideographs
+from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept, save_kept
+from inference.tasks.units import make_frame
+from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.tuning.batching import LENGTHS, Stream, cut, length_of
 from inference.tuning.choose_vocabulary import coverage
 from inference.tuning.config import SHARES, Method, TrainConfig, Tuning, shares_of
-from inference.tuning.frames import make_frame, single_ideographs, with_states
-from inference.tuning.prompt import LIMIT, NAMES_A_PROMPT, make_prompt, make_prompts
-from inference.tuning.start import WEIGHTS, export, open_trainer
+from inference.tuning.start import export, open_trainer
 from inference.tuning.task import Item, all_tasks
-from inference.tuning.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept, save_kept
 from stream.cli.models import app
 
 pytestmark = pytest.mark.train
@@ -34,7 +36,7 @@ TEXT = "海尔 520升 双开门冰箱 BCD-520WDPD\nFrost free, 520 L"
 
 @pytest.fixture(scope="module")
 def trimmed() -> TrimmedBackbone:
-    return TrimmedBackbone(read_backbone(), load_kept(WEIGHTS / VOCABULARY_FILE))
+    return TrimmedBackbone(read_backbone(), load_kept(DEFAULT_WEIGHTS / VOCABULARY_FILE))
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +101,10 @@ def test_ideographs_stand_alone_and_units_take_the_mean_of_their_tokens(characte
     frame = make_frame(TEXT, tokens.offsets)
     chinese = [at for at in range(len(frame)) if "\u4e00" <= TEXT[int(frame.starts[at])] <= "\u9fff"]
     # The sign of the beginning lies on the first character too.
-    assert all((frame.states[at] > 0).sum() == 1 for at in chinese if frame.starts[at] > 0)
-    np.testing.assert_allclose(frame.states.sum(1), 1.0, rtol=1e-6)
+    assert all((frame.touch[at] > 0).sum() == 1 for at in chinese if frame.starts[at] > 0)
+    np.testing.assert_allclose(frame.touch.sum(1), 1.0, rtol=1e-6)
     states = np.random.default_rng(2).normal(size=(len(tokens.ids), 384)).astype("f4")
-    np.testing.assert_allclose(with_states(frame, states).states, frame.states @ states)
+    np.testing.assert_allclose(frame.units(states).states, frame.touch @ states)
 
 
 def test_batches_hold_one_length_every_item_once_and_a_stream_goes_on_where_it_was() -> None:

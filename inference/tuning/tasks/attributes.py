@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from inference.model.prompt import name_tokens
 from inference.tasks.attributes import accept, distinct_values
+from inference.tasks.units import make_frame
 from inference.training import corpora
 from inference.training.data import AttributeRow
 from inference.training.metrics import f1
@@ -19,8 +21,6 @@ from inference.training.splits import normal_form, split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, shuffled, tagger_loss
-from inference.tuning.frames import make_frame, with_states
-from inference.tuning.prompt import name_tokens
 from inference.tuning.task import Encode, Item, Loading
 
 STRANGERS = 4
@@ -75,7 +75,7 @@ class Attributes:
             body: Asked = item.body
             row = body.row
             assert isinstance(row, AttributeRow)
-            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
+            units = body.frame.units(np.zeros((body.frame.touch.shape[1], 1), np.float32))
             values = {
                 name: distinct_values(body.text, units, accept(each, LEAST, LEAST))
                 for name, each in zip(body.names, found, strict=True)

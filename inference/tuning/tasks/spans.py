@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from inference.model.prompt import name_tokens
 from inference.tasks.spans import resolve
+from inference.tasks.units import make_frame
 from inference.training import corpora
 from inference.training.data import SpanRow
 from inference.training.metrics import f1
 from inference.training.tagging import span_set, span_tags
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, tagger_loss
-from inference.tuning.frames import make_frame, with_states
-from inference.tuning.prompt import name_tokens
 from inference.tuning.task import Encode, Item, Loading
 
 PROMPTS = ("产品", "品牌")
@@ -54,7 +54,7 @@ class Spans:
         for item, found in zip(items, found_in(head, items, encode), strict=True):
             body: Asked = item.body
             assert isinstance(body.row, SpanRow)
-            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
+            units = body.frame.units(np.zeros((body.frame.touch.shape[1], 1), np.float32))
             gold.append(set(body.row.spans))
             said.append(span_set(units, resolve(found, LEAST)))
         scores = {"f1": f1(gold, said)}

@@ -1,7 +1,8 @@
 """`listing` on Triton's Python backend: text in, the structured result out.
 
-It composes, tokenises and buckets the rows of all requests of an execution together, calls `encoder`
-once a bucket with all calls under way at the same time, and decodes. A row that cannot be answered gets
+It composes, tokenises and buckets the rows of all requests of an execution together, calls `encoder` for the
+texts and then for the texts with the names asked of them, once a bucket with all calls of a round under way at the
+same time, and decodes. A row that cannot be answered gets
 a fault of its own; a failing encoder fails the requests, for another try may succeed.
 """
 
@@ -44,11 +45,12 @@ class TritonPythonModel:
         rows = [_rows(request) for request in requests]
         work = self._engine.prepare([decode_row(row) for each in rows for row in each])
         try:
-            raws = await asyncio.gather(*(_encode(batch) for batch in work.batches))
+            question = self._engine.ask(work, await _run_all(work.batches))
+            raws = await _run_all(question.batches)
         except EncoderFailed as error:
             failed = pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
             return [pb_utils.InferenceResponse(error=failed) for _ in requests]
-        results, embeddings = encode_answers(self._engine.finish(work, raws))
+        results, embeddings = encode_answers(self._engine.finish(question, raws))
         cuts = [0, *accumulate(len(each) for each in rows)]
         return [_response(results[a:b], embeddings[a:b]) for a, b in pairwise(cuts)]
 
@@ -61,6 +63,10 @@ def _rows(request: Any) -> list[bytes]:
 def _response(results: Any, embeddings: Any) -> Any:
     tensors = [pb_utils.Tensor("RESULT", results.reshape(-1, 1)), pb_utils.Tensor("EMBEDDING", embeddings)]
     return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+async def _run_all(batches: list[Batch]) -> list[Raw]:
+    return await asyncio.gather(*(_encode(batch) for batch in batches))
 
 
 async def _encode(batch: Batch) -> Raw:

