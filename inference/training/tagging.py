@@ -15,6 +15,8 @@ from inference.tasks.units import Frame, Units
 from inference.training.data import AttributeRow, SpanRow
 from inference.training.metrics import f1
 
+PRIOR, MOST_STEP = 0.1, 1.0
+"""Of the calibration: weight of its start against that of one row, and the longest step toward the best line."""
 THRESHOLDS = np.arange(0.10, 0.91, 0.02).round(2).tolist()
 
 
@@ -77,17 +79,21 @@ def span_set(units: Units, found: Iterable[tuple[str, Found]]) -> set[tuple[int,
 
 
 def platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset that turn log odds into honest probabilities (Platt 1999), by Newton's method."""
-    slope, offset = 1.0, 0.0
+    """Slope and offset that turn log odds into honest probabilities (Platt 1999), by Newton's method with short steps.
+
+    A penalty of PRIOR holds them near 1 and 0 where few rows, or rows that the scores part without an error, would
+    let them run away."""
+    line = np.array([1.0, 0.0])
     x = np.stack([scores, np.ones_like(scores)])
-    for _ in range(50):
-        p = 1.0 / (1.0 + np.exp(-(slope * scores + offset)))
-        weight = np.maximum(p * (1.0 - p), 1e-6)
-        step = np.linalg.solve((x * weight) @ x.T + 1e-6 * np.eye(2), x @ (right - p))
-        slope, offset = slope + float(step[0]), offset + float(step[1])
+    for _ in range(100):
+        p = 1.0 / (1.0 + np.exp(-np.clip(line @ x, -50.0, 50.0)))
+        slope = x @ (right - p) - PRIOR * (line - (1.0, 0.0))
+        step = np.linalg.solve((x * np.maximum(p * (1.0 - p), 1e-6)) @ x.T + PRIOR * np.eye(2), slope)
+        step *= min(1.0, MOST_STEP / max(float(np.abs(step).max()), 1e-12))
+        line += step
         if float(np.abs(step).max()) < 1e-6:
             break
-    return slope, offset
+    return float(line[0]), float(line[1])
 
 
 def places_of(text: str, units: Units | Frame, values: Sequence[str]) -> list[tuple[int, int]]:

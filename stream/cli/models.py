@@ -113,7 +113,7 @@ def train(
     """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
 
     The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. Then:
-    models fit --out OUT/weights, and models build --weights OUT/weights.
+    models compress --weights OUT/weights, models fit --out OUT/weights, models build --weights OUT/weights.
     """
     from inference.errors import Misconfigured
     from stream.cli.progress import progress
@@ -133,6 +133,27 @@ def train(
         for name, value in measures.items():
             typer.echo(f"{task:<16} {name:<20} {value:.4f}")
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
+
+
+@app.command()
+def compress(
+    weights: Annotated[Path, typer.Option(help="Weights folder of a run: RUN/weights.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+) -> None:
+    """Measure how the encoder's states are rounded to 8 bits, so that `build` and `fit` make an int8 encoder.
+
+    Run it after `train` and before `fit`: the heads are then fitted on what is served.
+    """
+    from inference.errors import Misconfigured
+    from inference.training.compress import compress as measure
+    from stream.cli.progress import progress
+
+    with progress() as report:
+        try:
+            written = measure(_data_folder(data), weights, lambda done, total: report("ranges", done, total))
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    typer.echo(f"{written}: written")
 
 
 @app.command()
