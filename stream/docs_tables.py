@@ -1,4 +1,4 @@
-"""Writes the tables of docs/ that are generated from code: metrics and settings. A test fails when they drift.
+"""Writes the tables of docs/ that are generated from code: metrics, settings, scores. A test fails when they drift.
 
 `python -m stream.docs_tables --write` writes them, without the flag it only says what differs.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
+from inference.tasks.bundle import TASKS
+from inference.tasks.weights import DEFAULT_WEIGHTS
 from stream.metrics import METRICS
 from stream.settings import Settings
 
@@ -45,7 +48,23 @@ def settings_page() -> str:
     )
 
 
-PAGES = {"metrics.md": metrics_page, "settings.md": settings_page}
+def scores_page() -> str:
+    """docs/model_scores.md: every measure of the shipped heads, as their files hold them."""
+    rows = [
+        f"| {task}, {each['name']} | {each['score']:.3f} [{each['low']:.3f}, {each['high']:.3f}] | {each['rows']} |"
+        for task in TASKS
+        for each in json.loads((DEFAULT_WEIGHTS / f"{task}.json").read_text(encoding="utf-8"))["dev"]
+    ]
+    return _page(
+        "Scores of the shipped models",
+        "Development rows, with 95% bootstrap intervals over rows; what each measure means and how far it can be "
+        "trusted: [the model card](model_card_v1.md). Written by `make generate` from `inference/weights`.",
+        "| Measure | Score | Rows |\n|---|---|---|",
+        rows,
+    )
+
+
+PAGES = {"metrics.md": metrics_page, "settings.md": settings_page, "model_scores.md": scores_page}
 
 
 def _page(title: str, about: str, head: str, rows: list[str]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from inference.model.adapter import ADAPTER_FILE
 from inference.model.assemble import assemble_encoder
 from inference.model.encoder import Encoder
+from inference.model.vocabulary import VOCABULARY_FILE
 from inference.tasks.weights import DEFAULT_WEIGHTS
 
 CACHE = Path(__file__).parents[2] / "build" / "cache"
@@ -16,6 +20,25 @@ CACHE = Path(__file__).parents[2] / "build" / "cache"
 def encoder_folder() -> Path:
     """`build/cache/encoder-ID`, named by content: a changed source makes another."""
     return assemble_encoder(CACHE, DEFAULT_WEIGHTS)
+
+
+@lru_cache(maxsize=1)
+def exact_encoder() -> Encoder:
+    """The shipped adapter without rounding: what the served encoder is compared with."""
+    return _of(VOCABULARY_FILE, ADAPTER_FILE)
+
+
+@lru_cache(maxsize=1)
+def untuned_encoder() -> Encoder:
+    """The backbone as it was pretrained, on the shipped vocabulary, without rounding."""
+    return _of(VOCABULARY_FILE)
+
+
+def _of(*parts: str) -> Encoder:
+    with TemporaryDirectory() as weights:
+        for part in parts:
+            shutil.copy(DEFAULT_WEIGHTS / part, weights)
+        return Encoder.load(assemble_encoder(CACHE, Path(weights)), threads=1)
 
 
 @lru_cache(maxsize=1)
