@@ -38,7 +38,7 @@ WEIGHTS = CODE / "weights" / "v1"
 SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
 """Packages that go into the repository, so that it does not depend on what is installed at the server."""
 SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
-NOT_SERVED = ("build.py", "assemble.py", "backbone.py", "ranges.py", "onnx_graph.py", "configs.py", "pbtxt.py")
+NOT_SERVED = ("build.py", "assemble.py", "backbone.py", "adapter.py", "vocabulary.py", "ranges.py", "onnx_graph.py", "configs.py", "pbtxt.py")
 """Need what the server's environment lacks (onnx) or are of no use there."""
 CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
 CACHE_HEX = 16
