@@ -68,6 +68,10 @@ $(BIN)/.dev: $(BIN)/python $(DEPENDENCIES)
 	$(PIP) -e '.[train,dev]'
 	@touch $@ $(BIN)/.runtime
 
+.PHONY: bench-encoder
+bench-encoder: $(BIN)/.dev ## texts a second of the int8 encoder, of the same in fp32, and of plain torch [ARGS=...]
+	$(BIN)/python -m tests.bench.encoder $(ARGS)
+
 .PHONY: bench
 bench: $(BIN)/.dev ## each worker's rate as a ratio to a raw pass-through, interleaved; JSON in bench-out/ [ARGS=...]
 	$(BIN)/shangxin stack prepare

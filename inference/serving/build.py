@@ -38,7 +38,17 @@ WEIGHTS = CODE / "weights" / "v1"
 SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
 """Packages that go into the repository, so that it does not depend on what is installed at the server."""
 SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
-NOT_SERVED = ("build.py", "assemble.py", "backbone.py", "adapter.py", "vocabulary.py", "ranges.py", "onnx_graph.py", "configs.py", "pbtxt.py")
+NOT_SERVED = (
+    "build.py",
+    "assemble.py",
+    "backbone.py",
+    "adapter.py",
+    "vocabulary.py",
+    "ranges.py",
+    "onnx_graph.py",
+    "configs.py",
+    "pbtxt.py",
+)
 """Need what the server's environment lacks (onnx) or are of no use there."""
 CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
 CACHE_HEX = 16
@@ -225,7 +235,7 @@ def _copy_code(version: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The ONNX file is 104 MB: linked where the file system can."""
+    """The ONNX file is 33 MB: linked where the file system can."""
     try:
         os.link(source, target)
     except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import data, metrics
 from inference.training.fit_keywords import gold_words
 from inference.training.metrics import Measure
-from inference.training.predictors import Predictors
+from inference.training.predictors import Predictors, Value
 from inference.training.tagging import pairs_of
 
 TASKS = ("category", "attributes", "spans", "keywords", "safety")
@@ -45,7 +45,7 @@ def evaluate(
         return _safety(file, predictors)
     rows = data.read_text_rows(file)
     known = [row for row in rows if row.label.strip()]
-    _needed(known, file, "a category")
+    needed(known, file, "a category")
     if labels is not None:
         measures = category_measures(known, predictors, data.read_labels(labels))
     else:
@@ -98,10 +98,10 @@ def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
 
 def _attributes(file: Path, predictors: Predictors) -> Evaluation:
     rows = data.read_attribute_rows(file)
-    _needed(rows, file, "a listing")
+    needed(rows, file, "a listing")
     answers = predictors.attributes(rows)
     gold = [pairs_of(row.values) for row in rows]
-    predicted = [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
+    predicted = pairs_said(answers)
     measures = _sliced(
         "micro F1", [row.source for row in rows], lambda at: metrics.f1_measure("", _at(gold, at), _at(predicted, at))
     )
@@ -119,9 +119,14 @@ def _attributes(file: Path, predictors: Predictors) -> Evaluation:
     )
 
 
+def pairs_said(answers: Sequence[Mapping[str, Sequence[Value]]]) -> list[set[tuple[str, str]]]:
+    """The attribute answers as the pairs that are compared with the gold ones."""
+    return [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
+
+
 def _spans(file: Path, predictors: Predictors) -> Evaluation:
     rows = data.read_span_rows(file)
-    _needed(rows, file, "a sentence")
+    needed(rows, file, "a sentence")
     found = predictors.spans(rows)
     gold: list[set[Any]] = [set(row.spans) for row in rows]
     predicted = [{span[:3] for span in each} for each in found]
@@ -137,19 +142,26 @@ def _spans(file: Path, predictors: Predictors) -> Evaluation:
 
 def _keywords(file: Path, predictors: Predictors) -> Evaluation:
     rows = keyword_rows(file)
+    shares, sources = keyword_recalls(rows, file, predictors)
+    measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
+    return Evaluation("keywords", str(file), measures, len(rows) - len(shares))
+
+
+def keyword_recalls(
+    rows: Sequence[data.AttributeRow], file: Path, predictors: Predictors
+) -> tuple[list[float], list[str]]:
+    """Recall at ten and source of each row that has gold words. Raises Rejected when none has."""
     gold = [
         gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows
     ]
     kept = [at for at, words in enumerate(gold) if words]
-    _needed(kept, file, "a listing with gold words")
+    needed(kept, file, "a listing with gold words")
     found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row in _at(rows, kept)])
     shares = [
         len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at])
         for at, each in zip(kept, found, strict=True)
     ]
-    sources = [rows[at].source for at in kept]
-    measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
-    return Evaluation("keywords", str(file), measures, len(rows) - len(kept))
+    return shares, [rows[at].source for at in kept]
 
 
 def keyword_rows(file: Path) -> list[data.AttributeRow]:
@@ -170,7 +182,7 @@ def span_as_listing(row: data.SpanRow) -> data.AttributeRow:
 def _safety(file: Path, predictors: Predictors) -> Evaluation:
     rows = data.read_safety_rows(file)
     known = [row for row in rows if row.label]
-    _needed(known, file, "a label")
+    needed(known, file, "a label")
     return Evaluation("safety", str(file), safety_measures(known, predictors), len(rows) - len(known))
 
 
@@ -198,6 +210,7 @@ def _at(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
     return [values[row] for row in rows]
 
 
-def _needed(rows: Sequence[object], file: Path, what: str) -> None:
+def needed(rows: Sequence[object], file: Path, what: str) -> None:
+    """Raises Rejected where there is nothing to measure on."""
     if not rows:
         raise Rejected(f"{file}: at least one row with {what}")

@@ -23,7 +23,7 @@ from inference.tasks.spans import PROMPTS, SpanHead
 from inference.tasks.tagger import Found
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile, load_head
-from inference.taxonomy import Taxonomy
+from inference.taxonomy import Taxonomy, load_attributes
 from inference.training.cache import EncodingCache
 from inference.training.data import AttributeRow, SpanRow, TextRow
 
@@ -99,11 +99,14 @@ class Predictors:
 
     def nodes(self, rows: Sequence[TextRow]) -> list[Choice]:
         """A node of the taxonomy for each row."""
+        return self._nodes_of([row.text for row in rows])
+
+    def _nodes_of(self, texts: Sequence[str]) -> list[Choice]:
         names = self.node_names()
         vectors = self.category_head.matcher.vectors(node_side([names["node.en"], names["node.zh"]], self._taxonomy))
         ids = list(self._taxonomy.nodes)
         found = []
-        for encoded in self.encode("titles", [row.text for row in rows]):
+        for encoded in self.encode("titles", texts):
             odds = softmax(self.category_head.matcher.scores(encoded, vectors))
             best = int(odds.argmax())
             found.append(Choice(ids[best], float(odds[best])))
@@ -165,10 +168,16 @@ class Predictors:
         ]
 
     def seen(self, rows: Sequence[AttributeRow]) -> list[tuple[str, Units, list[Found]]]:
-        """Text, units, and what the attributes and spans heads found: what keywords are ranked on."""
+        """Text, units, and what the attributes and spans heads found: what keywords are ranked on.
+
+        As in serving, the names asked are those of the category that the text alone says; what a row asks is not."""
         texts = [compose(row.title, row.description).text for row in rows]
         languages = [detect(text, "").code for text in texts]
-        names = [tuple(row.ask)[: NAMES_A_PROMPT - 2] for row in rows]
+        schema = load_attributes(self._taxonomy)
+        names = [
+            tuple(schema.names_for(node.label, code))[: NAMES_A_PROMPT - 2]
+            for node, code in zip(self._nodes_of(texts), languages, strict=True)
+        ]
         asked = [(*heads_of(code), *each) for code, each in zip(languages, names, strict=True)]
         answers = []
         for text, code, readings in zip(texts, languages, self.read("listings", texts, asked), strict=True):

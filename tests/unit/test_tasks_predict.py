@@ -184,3 +184,12 @@ def test_the_taxonomy_places_plain_products(bundle: TaskBundle) -> None:
     dress = answered(bundle, ListingInput(title="夏季新款连衣裙女红色雪纺"), "zh")
     assert dress.nodes[0].node.startswith("apparel")
     assert "红色" in {span.text for span in dress.attributes} or dress.keywords
+
+
+def test_compare_says_what_the_second_is_better_by(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in [HARMFUL, HARMLESS]))
+    folder = str(DEFAULT_WEIGHTS)
+    done = command("compare", folder, folder, "--task", "safety", "--data", str(file))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0].split() == ["accuracy", "+0.0000", "[+0.0000,", "+0.0000]", "n=2"]

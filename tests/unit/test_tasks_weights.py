@@ -16,6 +16,7 @@ from inference.errors import Misconfigured
 from inference.tasks.bundle import TASKS
 from inference.tasks.weights import DEFAULT_WEIGHTS, as_stored, load_head, save_head
 from inference.training import metrics
+from inference.training.tagging import platt
 
 RNG = np.random.default_rng(11)
 ARRAYS: dict[str, NDArray[Any]] = {
@@ -103,3 +104,30 @@ def test_calibration_error() -> None:
 def test_slices_are_for_what_differs() -> None:
     assert metrics.slices(["zh", "en", "zh"]) == {"zh": [0, 2], "en": [1]}
     assert metrics.slices(["zh", "zh"]) == {}
+
+
+def test_a_difference_is_measured_on_the_same_rows() -> None:
+    rng = np.random.default_rng(5)
+    hard = rng.random(400) < 0.5
+    one = np.stack([hard & (rng.random(400) < 0.9), np.ones(400), np.ones(400)], 1).astype(np.float64)
+    other = one.copy()
+    other[:20, 0] = 1.0
+    found = metrics.difference(one, other)
+    assert found.score == pytest.approx(float(other[:, 0].mean() - one[:, 0].mean()), abs=1e-4)
+    assert 0.0 < found.low < found.score < found.high < 0.06  # unpaired, the interval would be +-0.07 wide
+    assert metrics.difference(one, one).low == metrics.difference(one, one).high == 0.0
+
+
+@pytest.mark.parametrize("rows", [3, 400])
+def test_calibration_stays_finite_where_scores_part_the_rows(rows: int) -> None:
+    scores = np.linspace(-4.0, 4.0, rows)
+    slope, offset = platt(scores, scores > 0)
+    assert 0.5 < slope < 60.0
+    assert abs(offset) < 60.0
+
+
+def test_calibration_finds_the_line_that_made_the_rows() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.normal(0.0, 3.0, 20_000)
+    right = rng.random(20_000) < 1.0 / (1.0 + np.exp(-(0.6 * scores - 0.5)))
+    assert platt(scores, right) == pytest.approx((0.6, -0.5), abs=0.05)

@@ -1,0 +1,107 @@
+"""`make bench-encoder`: texts a second on one core of the served encoder, of the same in fp32, and of plain torch.
+
+The demo's listings at their real lengths, in batches of 32 in the order they stand in. torch pads a batch to its
+longest, as its users do; ours takes the length buckets of serving. Interleaved rounds; the medians' ratio counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from inference.model.assemble import assemble_encoder
+from inference.model.backbone import PARTS, backbone_of
+from inference.model.encoder import Encoder
+from inference.model.ranges import RANGES_FILE
+from inference.model.text import compose
+from inference.tasks.weights import DEFAULT_WEIGHTS
+from inference.tuning.backbone import TorchEncoder
+from inference.tuning.config import Method, Tuning
+from stream.demo.catalogue import listings as demo_listings
+
+CACHE = Path("build/cache")
+BATCH = 32
+PAD = 1
+PLAIN = "torch fp32"
+
+
+def main() -> None:
+    """Measure, print the table, keep the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--texts", type=int, default=192, help="listings a round")
+    parser.add_argument("--out", type=Path, default=Path("bench-out"), help="folder of the JSON")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    texts = [compose(each.title, each.description or "").text for each in demo_listings()[: args.texts]]
+    folders = {"onnx fp32": _exact(), "onnx int8, as served": assemble_encoder(CACHE, DEFAULT_WEIGHTS)}
+    runs: dict[str, Callable[[], object]] = {PLAIN: _torch(texts, Encoder.load(folders["onnx fp32"], 1))}
+    for name, folder in folders.items():
+        runs[name] = _ours(texts, Encoder.load(folder, 1))
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in track(range(args.rounds), "rounds"):
+        for name, run in runs.items():
+            begun = time.process_time()
+            run()
+            times[name].append(time.process_time() - begun)
+    sizes = {name: sum(f.stat().st_size for f in folder.iterdir()) / 1e6 for name, folder in folders.items()}
+    rates = {name: len(texts) / statistics.median(each) for name, each in times.items()}
+    table = Table("encoder", "texts a CPU second", f"/ {PLAIN}", "MB on disk")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:.0f}", f"{rate / rates[PLAIN]:.2f}", f"{sizes.get(name, float('nan')):.0f}")
+    Console().print(table)
+    args.out.mkdir(exist_ok=True)
+    found = {"texts": len(texts), "seconds": times, "rates": rates, "megabytes": sizes, "cpu": platform.processor()}
+    (args.out / f"encoder-{os.getpid()}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _ours(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:
+    return lambda: [encoder.encode(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+
+
+def _torch(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:
+    """The plain forward pass, tokenised by the same tokenizer."""
+    model = TorchEncoder(backbone_of(DEFAULT_WEIGHTS), Tuning(method=Method.FROZEN)).eval()
+    model.bert.set_attn_implementation("sdpa")  # type: ignore[operator]  # what plain transformers takes
+
+    def run() -> list[Any]:
+        found = []
+        for at in range(0, len(texts), BATCH):
+            tokens = encoder.words.encode(texts[at : at + BATCH])
+            longest = max(len(each.ids) for each in tokens)
+            ids = np.full((len(tokens), longest), PAD, np.int64)
+            mask = np.zeros((len(tokens), longest), np.int64)
+            for row, each in enumerate(tokens):
+                ids[row, : len(each.ids)], mask[row, : len(each.ids)] = each.ids, 1
+            with torch.inference_mode():
+                found.append(model(torch.from_numpy(ids), torch.from_numpy(mask)).features)
+        return found
+
+    return run
+
+
+def _exact() -> Path:
+    """The same adapter without rounding."""
+    with tempfile.TemporaryDirectory() as weights:
+        for part in PARTS:
+            if part != RANGES_FILE:
+                (Path(weights) / part).write_bytes((DEFAULT_WEIGHTS / part).read_bytes())
+        return assemble_encoder(CACHE, Path(weights))
+
+
+if __name__ == "__main__":
+    main()
