@@ -1,4 +1,4 @@
-"""The 200 pairs of listing and seller's value, labelled by hand, that tag matching will be measured on: they are sound."""
+"""The 200 pairs of listing and seller's value, labelled by hand, that tag matching will be measured on."""
 
 from __future__ import annotations
 
