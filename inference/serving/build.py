@@ -28,6 +28,7 @@ from inference.serving import layout
 from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
 from inference.serving.pbtxt import to_pbtxt
+from inference.serving.versions import Versions, put_in_place
 from inference.tasks.bundle import HEADS
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
 from inference.taxonomy.schema import DEFAULT_ATTRIBUTES
@@ -40,6 +41,7 @@ SERVED_PACKAGES = ("model", "tasks", "taxonomy", "serving")
 SERVED_FILES = ("__init__.py", "contract.py", "errors.py")
 NOT_SERVED = (
     "build.py",
+    "versions.py",
     "assemble.py",
     "backbone.py",
     "adapter.py",
@@ -92,7 +94,9 @@ class _Parts:
 def build(
     out: Path, sources: Sources | None = None, report: Report = lambda *_: None, cache: Path | None = None
 ) -> Built:
-    """Make `out` a repository that Triton serves. cache: folder of costly parts, `cache` beside `out` by default.
+    """Make `out` a repository that Triton serves, and keep the version beside it (versions.py).
+
+    cache: folder of costly parts, `cache` beside `out` by default.
 
     Raises BackboneError, ManifestError (both Misconfigured), TaxonomyError, OSError.
     """
@@ -111,9 +115,10 @@ def build(
     try:
         _write(work, manifest, parts, taxonomy_text, cores)
         work.chmod(0o755)
-        _replace(out, work)
+        put_in_place(out, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    Versions(out).keep()
     report("repository", 1, 1)
     return Built(manifest.version, out, fresh=True)
 
@@ -246,12 +251,3 @@ def _taxonomy_text(taxonomy: Taxonomy) -> bytes:
     """Whatever format it came in, the served file has the project's own."""
     rows = [HEADER, *("\t".join((node.id, node.parent, node.en, node.zh)) for node in taxonomy)]
     return ("\n".join(rows) + "\n").encode()
-
-
-def _replace(out: Path, work: Path) -> None:
-    """Put `work` in the place of `out`; what stood there goes away only after it."""
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-    if out.exists():
-        os.rename(out, old / "was")
-    os.rename(work, out)
-    shutil.rmtree(old, ignore_errors=True)

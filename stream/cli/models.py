@@ -16,6 +16,10 @@ LabelsFile = Annotated[Path | None, typer.Option(help="Category only: the labels
 WeightsFolder = Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")]
 CacheFolder = Annotated[Path, typer.Option(help="Where the assembled encoder and encodings are kept.")]
 Threads = Annotated[int, typer.Option(help="Threads of the encoder; 0: as many as there are cores.", min=0)]
+ModelsFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the model repository; default: the setting stack.models_dir.")
+]
+VersionName = Annotated[str, typer.Argument(help="Name of a version, as `list` shows it.")]
 
 app = typer.Typer(help="Build, fit, evaluate and ask the models.", no_args_is_help=True)
 
@@ -54,6 +58,49 @@ def build(
         raise Misconfigured(str(error)) from None
     done = "built" if built.fresh else "nothing to do: there already"
     typer.echo(f"{built.folder}: {built.version} ({done})")
+
+
+@app.command("list")
+def list_versions(models: ModelsFolder = None) -> None:
+    """The versions that were built, and which of them is served."""
+    from inference.serving.versions import Versions
+
+    folder = _models_folder(models)
+    found = Versions(folder).all()
+    for kept in found:
+        typer.echo(f"{'*' if kept.served else ' '} {kept.version}")
+    if not found:
+        typer.echo(f"none in {folder}: shangxin models build")
+
+
+@app.command()
+def show(version: VersionName, models: ModelsFolder = None) -> None:
+    """What a version is made of: the hash of every part, as JSON."""
+    import msgspec
+
+    from inference.serving.versions import Versions
+
+    manifest = Versions(_models_folder(models)).show(version)
+    typer.echo(msgspec.json.format(manifest.encode()).decode())
+
+
+@app.command()
+def promote(version: VersionName, models: ModelsFolder = None) -> None:
+    """Serve a version that was built before, if every file of it is whole. A running server must be restarted."""
+    from inference.serving.versions import Versions
+
+    folder = _models_folder(models)
+    Versions(folder).promote(version)
+    typer.echo(f"{folder}: {version}; restart the model server to serve it")
+
+
+@app.command()
+def rollback(models: ModelsFolder = None) -> None:
+    """Serve what was served before. A running server must be restarted."""
+    from inference.serving.versions import Versions
+
+    folder = _models_folder(models)
+    typer.echo(f"{folder}: {Versions(folder).rollback()}; restart the model server to serve it")
 
 
 @app.command()
@@ -289,6 +336,12 @@ def _data_folder(given: Path | None) -> Path:
     if folder is None or not folder.is_dir():
         raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
     return folder
+
+
+def _models_folder(given: Path | None) -> Path:
+    from stream.settings import load_settings
+
+    return given or load_settings().stack.models_dir
 
 
 def _task(name: str) -> str:

@@ -53,7 +53,9 @@ def test_another_taxonomy_is_another_version_and_replaces_the_folder(tmp_path: P
     version = load_manifest(out / LISTING / ARTEFACTS).version
     assert version != first.version
     assert f"{version} (built)" in done.output
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["cache", "models"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["cache", "models", "models.versions"]
+    kept = CliRunner().invoke(app, ["list", "--models", str(out)]).output.split("\n")
+    assert sorted(kept)[-2:] == sorted([f"* {version}", f"  {first.version}"])[-2:]
 
 
 def _cache() -> Path:
