@@ -28,7 +28,7 @@ from inference.tasks.units import Units
 from inference.tasks.weights import load_head
 from inference.taxonomy import AttributeSchema, Taxonomy
 
-TASKS = ("category", "attributes", "spans", "keywords", "safety")
+TASKS = ("category", "attributes", "spans", "keywords", "safety", "tags")
 """What can be asked, fitted and measured."""
 TAGGER = "tagger"
 """The network that attributes and spans share."""

@@ -13,6 +13,7 @@ from inference.errors import Misconfigured
 from inference.model.assemble import assemble_encoder, encoder_id
 from inference.model.backbone import PARTS
 from inference.model.encoder import Encoder
+from inference.model.text import compose
 from inference.tasks.bundle import TAGGER
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import Taxonomy
@@ -57,7 +58,7 @@ def predictions(task: str, file: Path, labels: Path | None, predictors: Predicto
 
     category: a label of the `labels` file, or a taxonomy node's id without one. attributes: {name: [values]}
     for the names asked. spans: [[start, end, label]]. keywords: words, best first. safety: the probability
-    of harmful. Raises DataError, Misconfigured.
+    of harmful. tags: {label, score, evidence}. Raises DataError, Misconfigured.
     """
     if task == "category":
         texts = data.read_text_rows(file)
@@ -71,6 +72,12 @@ def predictions(task: str, file: Path, labels: Path | None, predictors: Predicto
     elif task == "spans":
         for spans in _blocks(data.read_span_rows(file), predictors.spans):
             yield [list(span[:3]) for span in spans]
+    elif task == "tags":
+        pairs = data.read_tag_rows(file)
+        for match, pair in zip(predictors.tags(pairs), pairs, strict=True):
+            start, end = match.evidence or (0, 0)
+            evidence = compose(pair.title, pair.description).text[start:end]
+            yield {"label": match.label, "score": round(match.score, SCORE_DIGITS), "evidence": evidence}
     else:
         for words in _blocks(keyword_rows(file), predictors.keywords):
             yield [word for word, _ in words]

@@ -57,6 +57,11 @@ def outcome(task: str, file: Path, labels: Path | None, predictors: Predictors, 
         scores = predictors.safety(posts)
         right = [(score >= 0.5) == (row.label == "1") for score, row in zip(scores, posts, strict=True)]
         return Outcome("accuracy", _shares(right), [row.columns["topic"] for row in posts])
+    if task == "tags":
+        pairs = [row for row in data.read_tag_rows(file) if row.label]
+        needed(pairs, file, "a label")
+        right = [match.label == row.label for match, row in zip(predictors.tags(pairs), pairs, strict=True)]
+        return Outcome("accuracy", _shares(right), [row.label for row in pairs])
     rows = [row for row in data.read_text_rows(file) if row.label.strip()]
     needed(rows, file, "a category")
     return Outcome("accuracy", _shares(_categories(rows, labels, predictors, maps)), [row.language for row in rows])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from inference.errors import Rejected
+from inference.tasks.tags import LABELS as TAG_LABELS
 
 BAD_SHOWN = 80
 """Characters of an offending value that are quoted."""
@@ -63,6 +64,17 @@ class SpanRow:
     spans: tuple[tuple[int, int, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class TagRow:
+    """A listing and a seller's value of one attribute. label: contradicted, unknown, entailed; empty: not known."""
+
+    title: str
+    description: str
+    name: str
+    value: str
+    label: str = ""
+
+
 def read_text_rows(file: Path, title: str = "title") -> list[TextRow]:
     """Titles with their category. title: the field that holds it. Raises DataError, OSError."""
     return _each(file, lambda record: _text_row(record, title))
@@ -92,6 +104,11 @@ def read_span_rows(file: Path) -> list[SpanRow]:
             rows.append(_sentence(characters))
             characters = []
     return [*rows, _sentence(characters)] if characters else rows
+
+
+def read_tag_rows(file: Path) -> list[TagRow]:
+    """Listings with what a seller says of them; `label` where it is known. Raises DataError, OSError."""
+    return _each(file, _tag_row)
 
 
 def read_labels(file: Path) -> list[str]:
@@ -184,6 +201,17 @@ def _safety_row(record: _Record) -> TextRow:
     language = "en" if class_ is not None else "zh"
     columns = {"topic": record.text("topic", "")}
     return TextRow(text, "" if offensive is None else str(offensive), text, source, language, "", columns)
+
+
+def _tag_row(record: _Record) -> TagRow:
+    label = record.text("label", "")
+    if label not in ("", *TAG_LABELS):
+        raise DataError(record.file, record.row, "label", label, f"one of {', '.join(TAG_LABELS)}")
+    name, value = record.text("name"), record.text("value")
+    for key, text in (("name", name), ("value", value)):
+        if not text.strip():
+            raise DataError(record.file, record.row, key, text, "not empty")
+    return TagRow(record.text("title"), record.text("description", ""), name, value, label)
 
 
 def _attribute_row(record: _Record) -> AttributeRow:

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from inference.errors import Rejected
+from inference.serving.language import detect
+from inference.tasks.tags import LABELS
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import data, metrics
 from inference.training.fit_keywords import gold_words
@@ -16,7 +18,7 @@ from inference.training.metrics import Measure
 from inference.training.predictors import Predictors, Value
 from inference.training.tagging import pairs_of
 
-TASKS = ("category", "attributes", "spans", "keywords", "safety")
+TASKS = ("category", "attributes", "spans", "keywords", "safety", "tags")
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ def evaluate(
         return _keywords(file, predictors)
     if task == "safety":
         return _safety(file, predictors)
+    if task == "tags":
+        return _tags(file, predictors)
     rows = data.read_text_rows(file)
     known = [row for row in rows if row.label.strip()]
     needed(known, file, "a category")
@@ -195,6 +199,28 @@ def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> lis
     gold = [{1} if row.label == "1" else set() for row in rows]
     f1 = metrics.f1_measure("F1 of harmful", gold, [{1} if score >= 0.5 else set() for score in scores])
     return [*measures, f1, metrics.calibration_measure([max(score, 1.0 - score) for score in scores], right)]
+
+
+def _tags(file: Path, predictors: Predictors) -> Evaluation:
+    rows = data.read_tag_rows(file)
+    known = [row for row in rows if row.label]
+    needed(known, file, "a label")
+    return Evaluation("tags", str(file), tag_measures(known, predictors), len(rows) - len(known))
+
+
+def tag_measures(rows: Sequence[data.TagRow], predictors: Predictors) -> list[Measure]:
+    """Accuracy, by language; precision and recall of each label; calibration."""
+    found = predictors.tags(rows)
+    right = [match.label == row.label for match, row in zip(found, rows, strict=True)]
+    languages = [detect(f"{row.title} {row.description}", "").code for row in rows]
+    measures = _sliced("accuracy", languages, lambda at: metrics.mean_measure("", _at(right, at)))
+    for label in LABELS:
+        gold = [{1} if row.label == label else set() for row in rows]
+        said = [{1} if match.label == label else set() for match in found]
+        measures += [
+            msgspec.structs.replace(each, name=f"{each.name} of {label}") for each in metrics.ratio_measures(gold, said)
+        ]
+    return [*measures, metrics.calibration_measure([match.score for match in found], right)]
 
 
 def _sliced(name: str, keys: Sequence[Hashable], score: Scorer) -> list[Measure]:

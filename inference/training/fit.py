@@ -21,19 +21,22 @@ from inference.tasks.weights import as_stored, save_head
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import corpora, evaluate
 from inference.training.cache import EncodingCache, features_of
-from inference.training.data import AttributeRow, TextRow
+from inference.training.data import AttributeRow, TagRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
+from inference.training.fit_tags import fit_tag_head, make_pairs
 from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
 from inference.training.metrics import Measure, mean_measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
-from inference.training.splits import Split, number_of
+from inference.training.splits import Split, number_of, sample
 from inference.training.tagging import attribute_text
 
 COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
 SAFETY_COST = 3.0
+TAG_ROWS, COPY_ROWS = 1_500, 1_000
+"""Listings that pairs are made of; the classifier has 42 weights."""
 HARMLESS_TITLES = 3_000
 """Product titles taken as harmless: without them a head fitted on posts alone calls 8% of
 fashion titles harmful, with them 1.3%."""
@@ -78,6 +81,7 @@ class Fitter:
             "spans": self._spans,
             "keywords": self._keywords,
             "safety": self._safety,
+            "tags": self._tags,
         }
         return {task: makers[task]() for task in TASKS if task in tasks}
 
@@ -248,6 +252,19 @@ class Fitter:
             for row, (text, _, _) in zip(rows, seen, strict=True)
         ]
         return [(row.source, KeywordRow(*each, gold)) for row, each, gold in zip(rows, seen, golds, strict=True)]
+
+    def _tags(self) -> list[Measure]:
+        rows = corpora.attribute_split(self.data)
+        copy = corpora.copy_rows(self.data)[:COPY_ROWS]
+        some = sample(rows.train, TAG_ROWS, attribute_text)
+        pairs = make_pairs([*some, *copy])
+        predictors = self._predictors()
+        signs = predictors.tag_signs("pairs", [pair.said for pair in pairs])
+        arrays = fit_tag_head(np.stack(signs), [pair.label for pair in pairs])
+        meta = {"rows": {"attributes": [len(some), len(rows.dev), rows.dropped], "advertisegen": [len(copy), 0, 0]}}
+        save_head(self.out, "tags", arrays, meta)
+        dev = [TagRow(row.said.text, "", row.said.name, row.said.value, row.label) for row in make_pairs(rows.dev)]
+        return self._save("tags", arrays, meta, evaluate.tag_measures(dev, self._predictors()))
 
     def _safety(self) -> list[Measure]:
         sets = corpora.safety_sets(self.data)

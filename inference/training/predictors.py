@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 from inference.model.names import Names, names_of
@@ -21,11 +24,12 @@ from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import PROMPTS, SpanHead
 from inference.tasks.tagger import Found
+from inference.tasks.tags import Match, Said, TagFinder, TagHead, signs
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile, load_head
 from inference.taxonomy import Taxonomy, load_attributes
 from inference.training.cache import EncodingCache
-from inference.training.data import AttributeRow, SpanRow, TextRow
+from inference.training.data import AttributeRow, SpanRow, TagRow, TextRow
 
 Report = Callable[[str, int, int], None]
 
@@ -152,6 +156,34 @@ class Predictors:
                 ]
             )
         return answers
+
+    def tag_signs(self, step: str, pairs: Sequence[Said]) -> list[NDArray[np.float32]]:
+        """What the classifier of tag matching sees of each pair."""
+        return [
+            signs(pair.text, reading.units, self.tag_finder.find(reading, pair.name), pair.value, meaning)
+            for pair, reading, meaning in self._tag_readings(step, pairs)
+        ]
+
+    def tags(self, rows: Sequence[TagRow]) -> list[Match]:
+        """Whether each row's value is borne out by its listing."""
+        head = TagHead(load_head(self._weights, "tags"), self.tag_finder)
+        pairs = [Said(compose(row.title, row.description).text, row.name, row.value) for row in rows]
+        return [
+            head.match(pair.text, reading, pair.name, pair.value, meaning)
+            for pair, reading, meaning in self._tag_readings("pairs", pairs)
+        ]
+
+    @cached_property
+    def tag_finder(self) -> TagFinder:
+        """The tagger as tag matching asks it."""
+        return TagFinder(load_head(self._weights, "attributes"), self.tagger)
+
+    def _tag_readings(self, step: str, pairs: Sequence[Said]) -> Iterator[tuple[Said, Reading, NDArray[np.float32]]]:
+        values = list(dict.fromkeys(pair.value for pair in pairs))
+        meanings = dict(zip(values, self.encode(f"{step}: values", values), strict=True))
+        readings = self.read(step, [pair.text for pair in pairs], [(pair.name,) for pair in pairs])
+        for pair, (reading,) in zip(pairs, readings, strict=True):
+            yield pair, reading, meanings[pair.value].pooled
 
     def safety(self, rows: Sequence[TextRow]) -> list[float]:
         """Probability of harmful."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from inference.training.metrics import Measure
 
 DEFAULT_CACHE = Path("build/cache")
-TaskName = Annotated[str, typer.Option(help="category, attributes, spans, keywords or safety.")]
+TaskName = Annotated[str, typer.Option(help="category, attributes, spans, keywords, safety or tags.")]
 LabelsFile = Annotated[Path | None, typer.Option(help="Category only: the labels to choose from, one a line or JSON.")]
 WeightsFolder = Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")]
 CacheFolder = Annotated[Path, typer.Option(help="Where the assembled encoder and encodings are kept.")]
@@ -311,7 +311,8 @@ def predict(
     category: one of --labels, or a node id of the taxonomy without it. attributes: {name: \[values]} for the
     row's `ask`, or the names in `attributes` and `absent`. spans: \[\[start, end, label]], half open, code points,
     labels HP (brand) and HC (product). keywords: \[words], best first. safety: the probability that the text is
-    HARMFUL, 0 to 1 (`safe` of a listing is 1 minus it).
+    HARMFUL, 0 to 1 (`safe` of a listing is 1 minus it). tags: rows with title, description, name and value; whether
+    the listing bears the value out: {label (entailed, contradicted, unknown), score, evidence}.
     """
     from inference.errors import Misconfigured
     from inference.tasks.weights import DEFAULT_WEIGHTS

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
@@ -92,37 +89,9 @@ class Weak(Attributes):
     name = "weak"
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
-        rows = [*_copy_rows(loading.data), *_offer_rows(loading.data)]
+        rows = [*corpora.copy_rows(loading.data), *corpora.offer_rows(loading.data)]
         split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
         return items_of(split.train, loading, 2, True), items_of(split.dev, loading, 2, False)
-
-
-def _copy_rows(data: Path) -> list[AttributeRow]:
-    rows = []
-    for record in _records(data / "copy/advertisegen.train.jsonl.gz"):
-        text = record["summary"]
-        values: dict[str, list[str]] = {}
-        for pair in record["content"].split("*"):
-            name, _, value = pair.partition("#")
-            if name and value:
-                values.setdefault(name, []).append(value)
-        found = {name: tuple(v for v in each if v in text) for name, each in values.items()}
-        rows.append(AttributeRow(text, "", tuple(values), found, "advertisegen"))
-    return rows
-
-
-def _offer_rows(data: Path) -> list[AttributeRow]:
-    rows = []
-    for record in _records(data / "copy/offers_en.jsonl.gz"):
-        title, brand = str(record.get("title") or ""), str(record.get("brand") or "").strip()
-        if brand and brand.casefold() in title.casefold():
-            rows.append(AttributeRow(title, "", ("Brand",), {"Brand": (brand,)}, "offers_en"))
-    return rows
-
-
-def _records(file: Path) -> list[dict[str, str]]:
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 TASKS = (Attributes(), Weak())

@@ -1,0 +1,153 @@
+"""Tag matching: is what a seller says of a listing borne out by its text, contradicted by it, or not told?
+
+The tagger is asked for the seller's attribute; how far what it finds agrees with the seller's value, and whether the
+value stands in the text at all, are the signs of a small logistic classifier. Plain numpy; fitted by
+inference/training/fit_tags.py.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.tasks.category import unit
+from inference.tasks.reading import Reading
+from inference.tasks.tagger import Found, Tagger
+from inference.tasks.units import Units
+from inference.tasks.weights import HeadFile
+
+LABELS = ("contradicted", "unknown", "entailed")
+LEAST = 0.02
+"""Probability from which a stretch is looked at: one in fifty still tells what the text may be about."""
+SIGNS = 13
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NEGATIONS = ("不", "无", "非", "未", "没有", "not ", "no ", "non-", "non ", "without ", "free of ")
+FREED = (" free", "-free", " less", "less")
+"""What after a word denies it."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Match:
+    """label: one of LABELS; score: its probability. evidence: (start, end) in code points of the text, half open;
+    None where nothing in the text speaks to it."""
+
+    label: str
+    score: float
+    evidence: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a seller says of a listing. text: as the encoder reads it."""
+
+    text: str
+    name: str
+    value: str
+
+
+class TagFinder:
+    """The tagger, asked more than it would answer. attributes: the head whose calibration its scores have."""
+
+    def __init__(self, attributes: HeadFile, tagger: HeadFile) -> None:
+        self._tagger = Tagger({**tagger.arrays, "platt": attributes.arrays["platt"]})
+
+    def find(self, reading: Reading, name: str) -> list[Found]:
+        """Stretches for a name of the reading, from LEAST on, the likeliest first."""
+        return self._tagger.find(reading.units, reading.of((name,)), LEAST)[0]
+
+
+class TagHead:
+    """arrays: weights [SIGNS, 3], bias [3]."""
+
+    def __init__(self, file: HeadFile, finder: TagFinder) -> None:
+        self._weights, self._bias, self._finder = file.arrays["weights"], file.arrays["bias"], finder
+
+    def match(self, text: str, reading: Reading, name: str, value: str, meaning: Floats) -> Match:
+        """reading: of a prompt that asks `name`. meaning: pooled vector of the value [384]."""
+        found = self._finder.find(reading, name)
+        scores = signs(text, reading.units, found, value, meaning) @ self._weights + self._bias
+        odds = np.exp(scores - scores.max())
+        odds /= odds.sum()
+        label = int(odds.argmax())
+        evidence = _evidence(text, reading.units, found, value) if LABELS[label] != "unknown" else None
+        return Match(LABELS[label], float(odds[label]), evidence)
+
+
+def signs(text: str, units: Units, found: Sequence[Found], value: str, meaning: Floats) -> Floats:
+    """What speaks for and against a value, fp32 [SIGNS]. found: what the tagger says of its attribute."""
+    plain, words = normal(value), [normal(_text(text, units, each)) for each in found]
+    likeness = [dice(plain, word) for word in words]
+    best = found[0].score if found else 0.0
+    exact = max((f.score for f, word in zip(found, words, strict=True) if word == plain), default=0.0)
+    like = max((f.score * each for f, each in zip(found, likeness, strict=True)), default=0.0)
+    other = max((f.score * (1.0 - each) for f, each in zip(found, likeness, strict=True)), default=0.0)
+    stands, denied = occurrence(text, value)
+    mine, theirs = set(NUMBER.findall(plain)), set(NUMBER.findall(words[0])) if words else set()
+    near = 0.0
+    if found:
+        state = units.states[found[0].first : found[0].last + 1].mean(0)
+        near = float(unit(state[None])[0] @ unit(meaning[None])[0])
+    return np.array(
+        [
+            exact,
+            like,
+            other,
+            best,
+            best * best,
+            stands,
+            stands * best,
+            denied,
+            near,
+            near * best,
+            best * bool(mine and theirs and mine <= theirs),
+            best * bool(mine and theirs and not mine & theirs),
+            min(len(plain), 40) / 40,
+        ],
+        np.float32,
+    )
+
+
+def normal(text: str) -> str:
+    """Width, case and spaces folded."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def dice(one: str, other: str) -> float:
+    """Likeness of wordings by their pairs of characters (Dice 1945), 0 to 1."""
+    if one == other:
+        return 1.0
+    pairs = [{each[at : at + 2] for at in range(max(1, len(each) - 1))} for each in (one, other)]
+    return 2.0 * len(pairs[0] & pairs[1]) / max(1, len(pairs[0]) + len(pairs[1]))
+
+
+def occurrence(text: str, value: str) -> tuple[float, float]:
+    """Whether the value stands in the text as it is, and whether each time it does it is denied."""
+    low, plain = unicodedata.normalize("NFKC", text).casefold(), unicodedata.normalize("NFKC", value).casefold().strip()
+    places = [match.start() for match in re.finditer(re.escape(plain), low)] if plain else []
+    if not places:
+        return 0.0, 0.0
+    denied = all(
+        low[:at].endswith(NEGATIONS) or low[at + len(plain) :].startswith(FREED) for at in places
+    ) and not plain.endswith("free")
+    return 1.0, float(denied)
+
+
+def _text(text: str, units: Units, each: Found) -> str:
+    return text[int(units.starts[each.first]) : int(units.ends[each.last])]
+
+
+def _evidence(text: str, units: Units, found: Sequence[Found], value: str) -> tuple[int, int] | None:
+    """What the tagger found, the nearest to the value first among the likely; else where the value itself stands."""
+    if found:
+        likely = [each for each in found if each.score >= found[0].score / 2]
+        best = max(likely, key=lambda each: dice(normal(value), normal(_text(text, units, each))))
+        return int(units.starts[best.first]), int(units.ends[best.last])
+    at = text.casefold().find(value.casefold().strip())
+    return (at, at + len(value.strip())) if at >= 0 else None
