@@ -16,6 +16,8 @@ from inference.model.tokenizer import Tokens, UnigramTokenizer
 
 LIMIT = 384
 """Tokens. The longest listings of the training data (966 characters, 20 names) take 340."""
+KEYWORDS = {"en": "Keyword", "zh": "关键词"}
+"""Names that stand for every value, brand and product word of a text, whatever attribute it belongs to."""
 NAMES_A_PROMPT = 24
 """Names asked at once: the most in training is 20. More are asked in further prompts."""
 TOKENS_A_NAME = 12

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
 
-from inference.model.prompt import name_tokens
+from inference.model.prompt import KEYWORDS, name_tokens
+from inference.model.tokenizer import IDEOGRAPH
 from inference.tasks.attributes import accept, distinct_values
 from inference.tasks.units import make_frame
 from inference.training import corpora
@@ -23,6 +25,9 @@ from inference.tuning.task import Encode, Item, Loading
 STRANGERS = 4
 """Names of other rows that half of the training rows are asked as well: a listing of a shop lacks most of what its
 category could have, while a third of the training rows have everything that is asked."""
+KEYWORD_SHARE = 0.5
+"""Of the training items that are asked for keywords as well."""
+IDEOGRAPHS = re.compile(f"[{IDEOGRAPH}]")
 COPIES = 2
 """Items made of each training row, with names in another order."""
 
@@ -31,7 +36,7 @@ def items_of(rows: Sequence[AttributeRow], loading: Loading, seed: int, training
     """One item a row and copy; development rows are asked in their own order and nothing else."""
     rng = random.Random(seed)
     everything = sorted({name for row in rows for name in row.ask})
-    names = name_tokens(loading.characters, everything)
+    names = name_tokens(loading.characters, [*everything, *KEYWORDS.values()])
     texts = [attribute_text(row) for row in rows]
     items = []
     for row, text, tokens in zip(rows, texts, loading.characters.encode(texts), strict=True):
@@ -42,11 +47,20 @@ def items_of(rows: Sequence[AttributeRow], loading: Loading, seed: int, training
             ask = list(row.ask)
             if training and copy % 2:
                 ask += [n for n in rng.sample(everything, min(STRANGERS, len(everything))) if n not in row.ask]
+            if training and rng.random() < KEYWORD_SHARE:
+                ask.append(KEYWORDS["zh" if IDEOGRAPHS.search(text) else "en"])
             order = shuffled(ask, rng) if training else list(range(len(ask)))[:24]
             asked = [ask[at] for at in order]
-            tags = np.array([bioes(places_of(text, frame, row.values.get(n, ())), len(frame)) for n in asked], np.int64)
+            tags = np.array([bioes(places_of(text, frame, _gold(row, n)), len(frame)) for n in asked], np.int64)
             items.append(item_of(row, text, tokens, [(n, names[n]) for n in asked], frame, tags))
     return items
+
+
+def _gold(row: AttributeRow, name: str) -> Sequence[str]:
+    """Values of a name; of KEYWORDS those of all names."""
+    if name in KEYWORDS.values():
+        return [value for values in row.values.values() for value in values]
+    return row.values.get(name, ())
 
 
 class Attributes:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from inference.model.prompt import name_tokens
-from inference.tasks.spans import resolve
+from inference.model.prompt import KEYWORDS, name_tokens
+from inference.tasks.spans import LABELS, resolve
 from inference.tasks.units import make_frame
 from inference.training import corpora
 from inference.training.data import SpanRow
@@ -22,15 +22,23 @@ PROMPTS = ("产品", "品牌")
 """What stands for HC and HP in a prompt, in the order of inference.tasks.spans.LABELS."""
 
 
-def items_of(rows: Sequence[SpanRow], loading: Loading) -> list[Item]:
-    """One item a sentence that has units."""
-    names = list(name_tokens(loading.characters, PROMPTS).items())
-    items = []
+def items_of(rows: Sequence[SpanRow], loading: Loading, training: bool) -> list[Item]:
+    """One item a sentence that has units. training: every second one is asked for keywords as well."""
+    names = list(name_tokens(loading.characters, [*PROMPTS, KEYWORDS["zh"]]).items())
+    items: list[Item] = []
     for row, tokens in zip(rows, loading.characters.encode([row.text for row in rows]), strict=True):
         frame = make_frame(row.text, tokens.offsets)
         if len(frame):
-            items.append(item_of(row, row.text, tokens, names, frame, span_tags(row, frame)))
+            tags = span_tags(row, frame)
+            if training and len(items) % 2:
+                tags = np.concatenate([tags, span_tags(_as_one(row), frame)[:1]])
+            items.append(item_of(row, row.text, tokens, names[: len(tags)], frame, tags))
     return items
+
+
+def _as_one(row: SpanRow) -> SpanRow:
+    """Brand and product words under the first label."""
+    return SpanRow(row.text, tuple((start, end, LABELS[0]) for start, end, _ in row.spans))
 
 
 class Spans:
@@ -40,7 +48,7 @@ class Spans:
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
         split = corpora.span_split(loading.data)
-        return items_of(split.train, loading), items_of(split.dev, loading)
+        return items_of(split.train, loading, True), items_of(split.dev, loading, False)
 
     def head(self) -> nn.Module:
         return new_head()
