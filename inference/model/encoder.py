@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -140,27 +141,37 @@ class OnnxSession:
 class Encoder:
     """Texts in, encoded texts out, in this process."""
 
-    def __init__(self, words: UnigramTokenizer, characters: UnigramTokenizer, run_all: RunAll) -> None:
+    def __init__(
+        self, words: UnigramTokenizer, characters: UnigramTokenizer, run_texts: RunAll, run_prompts: RunAll
+    ) -> None:
         self.words, self.characters = words, characters
-        self._run_all = run_all
+        self._run_texts, self._run_prompts = run_texts, run_prompts
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 0) -> Encoder:
-        """From a folder that holds `encoder.onnx` and `tokenizer.json`."""
-        return cls(*load_tokenizers(folder), OnnxSession(folder / ONNX_FILE, threads).run_all)
+    def load(cls, encoder: Path, reader: Path, threads: int = 0) -> Encoder:
+        """From the folders of the two roles, each with `encoder.onnx` and `tokenizer.json`. The reader is loaded when
+        something is asked for the first time."""
+
+        @cache
+        def session() -> OnnxSession:
+            return OnnxSession(reader / ONNX_FILE, threads)
+
+        texts = OnnxSession(encoder / ONNX_FILE, threads)
+        return cls(*load_tokenizers(encoder), texts.run_all, lambda batches: session().run_all(batches))
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Each text, encoded; Raises UnicodeEncodeError for lone surrogates."""
-        return self._run(self.words.encode(texts))
+        return _run(self.words.encode(texts), self._run_texts)
 
     def ask(self, texts: Sequence[str], asked: Sequence[Sequence[str]]) -> list[tuple[Prompt, Encoded]]:
         """Each text with the names asked of it (model/prompt.py). Raises as `encode`, and ValueError for too many."""
         prompts = make_prompts(self.characters, texts, asked)
-        return list(zip(prompts, self._run([each.tokens for each in prompts]), strict=True))
+        return list(zip(prompts, _run([each.tokens for each in prompts], self._run_prompts), strict=True))
 
-    def _run(self, tokens: Sequence[Tokens]) -> list[Encoded]:
-        batches = make_batches(tokens)
-        return gather(tokens, batches, self._run_all(batches))
+
+def _run(tokens: Sequence[Tokens], run_all: RunAll) -> list[Encoded]:
+    batches = make_batches(tokens)
+    return gather(tokens, batches, run_all(batches))
 
 
 def load_tokenizers(folder: Path) -> tuple[UnigramTokenizer, UnigramTokenizer]:

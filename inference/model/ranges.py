@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from inference.errors import Misconfigured
 
-RANGES_FILE = "ranges.npz"
 LEVELS = 255
 LOW_HIGH, FACTORS = "~range", "~factors"
 

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 import inference
-from inference.contract import ENCODER_MODEL, LISTING_MODEL
+from inference.contract import ENCODER_MODEL, LISTING_MODEL, READER_MODEL
 from inference.model.assemble import assemble_encoder
 from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
 from inference.model.names import LANGUAGES, Names, names_of
@@ -84,6 +84,7 @@ class Built:
 @dataclass(frozen=True)
 class _Parts:
     encoder: Path
+    reader: Path
     taxonomy: Taxonomy
     schema: AttributeSchema
     schema_file: Path
@@ -143,21 +144,22 @@ def _names_wanted(taxonomy: Taxonomy) -> dict[str, tuple[list[str], list[str]]]:
 
 def _gather(cache: Path, sources: Sources, report: Report) -> _Parts:
     report("encoder", 0, 1)
-    encoder = assemble_encoder(cache, sources.weights)
+    encoder = assemble_encoder(cache, sources.weights, ENCODER_MODEL)
+    reader = assemble_encoder(cache, sources.weights, READER_MODEL)
     report("encoder", 1, 1)
     taxonomy = load_taxonomy(sources.taxonomy, sources.taxonomy_zh)
     schema = load_attributes(taxonomy, sources.schema)
-    names = _names(cache, encoder, taxonomy, report)
-    return _Parts(encoder, taxonomy, schema, sources.schema or DEFAULT_ATTRIBUTES, names, sources.weights)
+    names = _names(cache, encoder, reader, taxonomy, report)
+    return _Parts(encoder, reader, taxonomy, schema, sources.schema or DEFAULT_ATTRIBUTES, names, sources.weights)
 
 
-def _names(cache: Path, encoder: Path, taxonomy: Taxonomy, report: Report) -> Path:
+def _names(cache: Path, encoder: Path, reader: Path, taxonomy: Taxonomy, report: Report) -> Path:
     """The encoded names, from the cache where the same encoder has encoded the same names."""
     key = msgspec.json.encode([encoder.name, _names_wanted(taxonomy)])
     path = cache / f"names-{hashlib.sha256(key).hexdigest()[:CACHE_HEX]}.npz"
     if path.is_file():
         return path
-    names = encode_all_names(Encoder.load(encoder), taxonomy, report)
+    names = encode_all_names(Encoder.load(encoder, reader), taxonomy, report)
     arrays: dict[str, Any] = {name: array for key, each in names.items() for name, array in each.arrays(key).items()}
     work = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(work, allow_pickle=False, **arrays)
@@ -170,6 +172,7 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
         backbone=f"{PACKAGE}/{FILE}",
         backbone_sha256=sha256_of(find_file()),
         encoder=sha256_of(parts.encoder / ONNX_FILE),
+        reader=sha256_of(parts.reader / ONNX_FILE),
         tokenizer=sha256_of(parts.encoder / TOKENIZER_FILE),
         taxonomy=parts.taxonomy.version,
         schema=parts.schema.version,
@@ -211,15 +214,18 @@ def _is_there(out: Path, manifest: Manifest, cores: Cores) -> bool:
 def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, cores: Cores) -> None:
     for model, config in (
         (ENCODER_MODEL, encoder_config(manifest.version, cores)),
+        (READER_MODEL, encoder_config(manifest.version, cores, READER_MODEL)),
         (LISTING_MODEL, listing_config(manifest.version)),
     ):
         version = root / model / layout.VERSION_DIR
         version.mkdir(parents=True)
         (root / model / CONFIG_FILE).write_text(to_pbtxt(config))
-        shutil.copyfile(CODE / "serving" / "triton" / model / MODEL_FILE, version / MODEL_FILE)
+        program = ENCODER_MODEL if model == READER_MODEL else model
+        shutil.copyfile(CODE / "serving" / "triton" / program / MODEL_FILE, version / MODEL_FILE)
         _copy_code(version)
-    _link(parts.encoder / ONNX_FILE, root / layout.ENCODER / ONNX_FILE)
-    manifest.save(root / layout.ENCODER)
+    for part, place in ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER)):
+        _link(part / ONNX_FILE, root / place / ONNX_FILE)
+        manifest.save(root / place)
     artefacts = root / layout.LISTING / layout.ARTEFACTS
     (artefacts / layout.HEADS).mkdir(parents=True)
     for task in manifest.heads:

@@ -47,11 +47,11 @@ def cores_for(count: int) -> Cores:
     return Cores(instances, max(1, count // instances))
 
 
-def encoder_config(version: str, cores: Cores) -> ModelConfig:
-    """`encoder`: token ids to raw outputs."""
+def encoder_config(version: str, cores: Cores, name: str = ENCODER_MODEL) -> ModelConfig:
+    """`encoder` and `reader`: token ids to raw outputs."""
     hidden = EMBEDDING_DIM
     return ModelConfig(
-        name=ENCODER_MODEL,
+        name=name,
         backend=BACKEND,
         max_batch_size=ENCODER_BATCH,
         inputs=tuple(Tensor(name, "TYPE_INT64", (-1,)) for name in ("input_ids", "attention_mask")),

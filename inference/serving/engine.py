@@ -38,6 +38,7 @@ from inference.serving.layout import (
     HEADS,
     LISTING,
     NAMES_FILE,
+    READER,
     SCHEMA_FILE,
     TAXONOMY_FILE,
     check_artefacts,
@@ -186,10 +187,10 @@ class ListingEngine:
 class LocalEngine:
     """The same model version without a server: what `shangxin enrich --file` uses, and the tests' yardstick."""
 
-    def __init__(self, engine: ListingEngine, session: OnnxSession) -> None:
+    def __init__(self, engine: ListingEngine, encoder: OnnxSession, reader: OnnxSession) -> None:
         self.manifest = engine.manifest
         self._engine = engine
-        self._session = session
+        self._encoder, self._reader = encoder, reader
 
     @classmethod
     def open(cls, models: Path, threads: int = 0) -> LocalEngine:
@@ -202,15 +203,16 @@ class LocalEngine:
 
         threadpool_limits(1, user_api="blas")
         engine = ListingEngine(models / LISTING / ARTEFACTS)
-        encoder = models / ENCODER / ONNX_FILE
+        encoder, reader = models / ENCODER / ONNX_FILE, models / READER / ONNX_FILE
         check_file(encoder, engine.manifest.encoder)
-        return cls(engine, OnnxSession(encoder, threads))
+        check_file(reader, engine.manifest.reader)
+        return cls(engine, OnnxSession(encoder, threads), OnnxSession(reader, threads))
 
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:
         """One answer and one embedding (fp32 [384], unit length; zeros for a fault) a listing."""
         work = self._engine.prepare(inputs)
-        question = self._engine.ask(work, self._session.run_all(work.batches))
-        return self._engine.finish(question, self._session.run_all(question.batches))
+        question = self._engine.ask(work, self._encoder.run_all(work.batches))
+        return self._engine.finish(question, self._reader.run_all(question.batches))
 
 
 def _load_heads(artefacts: Path) -> TaskBundle:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inference.contract import ENCODER_MODEL, READER_MODEL
 from inference.model.encoder import TOKENIZER_FILE
 from inference.serving.manifest import Manifest, check_file, load_manifest
 
 VERSION_DIR = "1"
 """Triton wants an integer; the version's name stands in the configuration (VERSION_PARAMETER)."""
 LISTING = Path("listing") / VERSION_DIR
-ENCODER = Path("encoder") / VERSION_DIR
+ENCODER, READER = (Path(model) / VERSION_DIR for model in (ENCODER_MODEL, READER_MODEL))
 ARTEFACTS = "artefacts"
 """Folder of the data that `listing` loads."""
 HEADS = "heads"

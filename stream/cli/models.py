@@ -197,10 +197,11 @@ def compress(
 
     with progress() as report:
         try:
-            written = measure(_data_folder(data), weights, lambda done, total: report("ranges", done, total))
+            written = measure(_data_folder(data), weights, report)
         except OSError as error:
             raise Misconfigured(str(error)) from None
-    typer.echo(f"{written}: written")
+    for file in written:
+        typer.echo(f"{file}: written")
 
 
 @app.command()
@@ -268,7 +269,7 @@ def compare(
     """What OTHER is better by on a file, all rows and by slice, with the 95% interval of a paired bootstrap.
 
     An interval that does not hold 0 is a difference; that of the int8 encoder against fp32 is got by a copy of the
-    folder without ranges.npz.
+    folder without *.ranges.npz.
     """
     from inference.errors import Misconfigured
     from inference.taxonomy import load_label_map, load_taxonomy

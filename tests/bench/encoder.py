@@ -24,9 +24,8 @@ from rich.progress import track
 from rich.table import Table
 
 from inference.model.assemble import assemble_encoder
-from inference.model.backbone import PARTS, backbone_of
+from inference.model.backbone import ROLES, backbone_of, parts_of, ranges_file
 from inference.model.encoder import Encoder
-from inference.model.ranges import RANGES_FILE
 from inference.model.text import compose
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.tuning.backbone import TorchEncoder
@@ -48,10 +47,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     texts = [compose(each.title, each.description or "").text for each in demo_listings()[: args.texts]]
-    folders = {"onnx fp32": _exact(), "onnx int8, as served": assemble_encoder(CACHE, DEFAULT_WEIGHTS)}
-    runs: dict[str, Callable[[], object]] = {PLAIN: _torch(texts, Encoder.load(folders["onnx fp32"], 1))}
+    folders = {"onnx fp32": _exact(), "onnx int8, as served": assemble_encoder(CACHE, DEFAULT_WEIGHTS, ROLES[0])}
+    runs: dict[str, Callable[[], object]] = {
+        PLAIN: _torch(texts, Encoder.load(folders["onnx fp32"], folders["onnx fp32"], 1))
+    }
     for name, folder in folders.items():
-        runs[name] = _ours(texts, Encoder.load(folder, 1))
+        runs[name] = _ours(texts, Encoder.load(folder, folder, 1))
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in track(range(args.rounds), "rounds"):
         for name, run in runs.items():
@@ -75,7 +76,7 @@ def _ours(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:
 
 def _torch(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:
     """The plain forward pass, tokenised by the same tokenizer."""
-    model = TorchEncoder(backbone_of(DEFAULT_WEIGHTS), Tuning(method=Method.FROZEN)).eval()
+    model = TorchEncoder(backbone_of(DEFAULT_WEIGHTS, ROLES[0]), Tuning(method=Method.FROZEN)).eval()
     model.bert.set_attn_implementation("sdpa")  # type: ignore[operator]  # what plain transformers takes
 
     def run() -> list[Any]:
@@ -97,10 +98,10 @@ def _torch(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:
 def _exact() -> Path:
     """The same adapter without rounding."""
     with tempfile.TemporaryDirectory() as weights:
-        for part in PARTS:
-            if part != RANGES_FILE:
+        for part in parts_of(ROLES[0]):
+            if part != ranges_file(ROLES[0]) and (DEFAULT_WEIGHTS / part).is_file():
                 (Path(weights) / part).write_bytes((DEFAULT_WEIGHTS / part).read_bytes())
-        return assemble_encoder(CACHE, Path(weights))
+        return assemble_encoder(CACHE, Path(weights), ROLES[0])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from inference.model.adapter import ADAPTER_FILE
 from inference.model.assemble import assemble_encoder
+from inference.model.backbone import ROLES, adapter_file
 from inference.model.encoder import Encoder
 from inference.model.vocabulary import VOCABULARY_FILE
 from inference.tasks.weights import DEFAULT_WEIGHTS
@@ -17,15 +17,11 @@ CACHE = Path(__file__).parents[2] / "build" / "cache"
 
 
 @lru_cache(maxsize=1)
-def encoder_folder() -> Path:
-    """`build/cache/encoder-ID`, named by content: a changed source makes another."""
-    return assemble_encoder(CACHE, DEFAULT_WEIGHTS)
-
-
-@lru_cache(maxsize=1)
 def exact_encoder() -> Encoder:
-    """The shipped adapter without rounding: what the served encoder is compared with."""
-    return _of(VOCABULARY_FILE, ADAPTER_FILE)
+    """The shipped adapters without rounding: what the served encoder is compared with."""
+    return _of(
+        VOCABULARY_FILE, *(adapter_file(role) for role in ROLES if (DEFAULT_WEIGHTS / adapter_file(role)).is_file())
+    )
 
 
 @lru_cache(maxsize=1)
@@ -34,14 +30,14 @@ def untuned_encoder() -> Encoder:
     return _of(VOCABULARY_FILE)
 
 
+@lru_cache(maxsize=1)
+def real_encoder() -> Encoder:
+    """One session of one thread, shared by the tests of a process."""
+    return Encoder.load(*(assemble_encoder(CACHE, DEFAULT_WEIGHTS, role) for role in ROLES), threads=1)
+
+
 def _of(*parts: str) -> Encoder:
     with TemporaryDirectory() as weights:
         for part in parts:
             shutil.copy(DEFAULT_WEIGHTS / part, weights)
-        return Encoder.load(assemble_encoder(CACHE, Path(weights)), threads=1)
-
-
-@lru_cache(maxsize=1)
-def real_encoder() -> Encoder:
-    """One session of one thread, shared by the tests of a process."""
-    return Encoder.load(encoder_folder(), threads=1)
+        return Encoder.load(*(assemble_encoder(CACHE, Path(weights), role) for role in ROLES), threads=1)

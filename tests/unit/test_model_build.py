@@ -66,7 +66,7 @@ def _cache() -> Path:
 
 def test_configurations_name_the_version(tmp_path: Path) -> None:
     built = build_small(tmp_path)
-    for model in ("listing", "encoder"):
+    for model in ("listing", "encoder", "reader"):
         config = from_pbtxt((built.folder / model / "config.pbtxt").read_text())
         assert config.parameters["shangxin_version"] == built.version
 

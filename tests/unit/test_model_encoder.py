@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.model.backbone import BackboneWeights, backbone_of
+from inference.contract import ENCODER_MODEL
+from inference.model.backbone import ROLES, BackboneWeights, backbone_of
 from inference.model.encoder import BUCKETS, TOKENS_PER_RUN, Encoded, bucket_of, make_batches
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from tests.unit.encoder_fixture import exact_encoder, real_encoder, untuned_encoder
 
 TEXTS = ["Nike running shoes for men, red", "夏季连衣裙女2024新款", "phone case", "long wool coat " * 30]
+NAMES = ("Color", "品牌")
 WORDS = ["nike", "running", "shoes", "red", "men's", "cotton", "连衣裙", "夏季", "2024", "防水", "jacket", "👟"]
 
 
 @pytest.mark.train
-def test_equals_torch() -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_equals_torch(role: str) -> None:
     torch = pytest.importorskip("torch")
-    model = _torch_model(torch, backbone_of(DEFAULT_WEIGHTS))
-    for encoded in exact_encoder().encode(TEXTS):
+    model = _torch_model(torch, backbone_of(DEFAULT_WEIGHTS, role))
+    exact = exact_encoder()
+    read = [each for _, each in exact.ask(TEXTS, [NAMES] * len(TEXTS))]
+    for encoded in exact.encode(TEXTS) if role == ENCODER_MODEL else read:
         ids = torch.from_numpy(encoded.ids)[None]
         with torch.no_grad():
             layers = model(ids, attention_mask=torch.ones_like(ids), output_hidden_states=True).hidden_states
@@ -41,6 +46,15 @@ def test_untuned_agrees_with_the_packages_own_engine() -> None:
     ours = untuned_encoder().encode([f"query: {text}" for text in TEXTS])
     for vector, encoded in zip(theirs, ours, strict=True):
         assert _cosine(vector, encoded.pooled) > 0.9997
+
+
+def test_prompts_alone_and_among_others_are_the_same() -> None:
+    texts = TEXTS * 5
+    asked = [NAMES[: 1 + at % 2] for at in range(len(texts))]
+    together = real_encoder().ask(texts, asked)
+    for text, names, (_, among) in zip(texts, asked, together, strict=True):
+        ((_, alone),) = real_encoder().ask([text], [names])
+        assert _largest_difference(alone, among) < 1e-4
 
 
 def test_rounding_moves_embeddings_little() -> None:

@@ -13,7 +13,7 @@ import pytest
 from inference.contract import EMBEDDING_DIM, ListingFault, ListingInput, ListingResult, Span
 from inference.model.encoder import ONNX_FILE, OnnxSession
 from inference.serving.engine import Answers, ListingEngine, LocalEngine
-from inference.serving.layout import ARTEFACTS, ENCODER, LISTING
+from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, READER
 from tests.unit.models_fixture import build_small
 
 WORDS = [
@@ -89,13 +89,13 @@ def test_rows_that_cannot_be_answered_fail_alone(engine: LocalEngine) -> None:
 
 def test_numbers_that_are_not_finite_are_a_fault_of_their_row(models: Path) -> None:
     engine = ListingEngine(models / LISTING / ARTEFACTS)
-    session = OnnxSession(models / ENCODER / ONNX_FILE, 1)
+    session, reader = (OnnxSession(models / place / ONNX_FILE, 1) for place in (ENCODER, READER))
     work = engine.prepare([ListingInput(title="red dress"), ListingInput(title="blue dress")])
     (raw,) = session.run_all(work.batches)
     broken = raw.features.copy()
     broken[0, 3] = np.nan
     question = engine.ask(work, [replace(raw, features=broken)])
-    first, second = engine.finish(question, session.run_all(question.batches))
+    first, second = engine.finish(question, reader.run_all(question.batches))
     assert isinstance(first[0], ListingFault)
     assert isinstance(second[0], ListingResult)
 

@@ -1,4 +1,4 @@
-"""`encoder` on Triton's Python backend: token ids to states, features and pooled vector, on ONNX Runtime.
+"""`encoder` and `reader` on Triton's Python backend: token ids to states, features and pooled vector, on ONNX Runtime.
 
 Requests of one execution have one length (the dynamic batcher puts equal shapes together) and run as one.
 """
@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from inference.contract import READER_MODEL  # noqa: E402
 from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENS_PER_RUN, Batch, OnnxSession, Raw  # noqa: E402
 from inference.serving.manifest import check_file, load_manifest  # noqa: E402
 
@@ -27,7 +28,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compare with the manifest, load, and run each bucket once, so that no listing pays for the first call."""
-        check_file(HERE / ONNX_FILE, load_manifest(HERE).encoder)
+        manifest = load_manifest(HERE)
+        check_file(HERE / ONNX_FILE, manifest.reader if args["model_name"] == READER_MODEL else manifest.encoder)
         parameters = json.loads(args["model_config"]).get("parameters", {})
         threads = int(parameters.get("threads", {}).get("string_value", "1"))
         self._session = OnnxSession(HERE / ONNX_FILE, threads)

@@ -1,9 +1,9 @@
 """`listing` on Triton's Python backend: text in, the structured result out.
 
-It composes, tokenises and buckets the rows of all requests of an execution together, calls `encoder` for the
-texts and then for the texts with the names asked of them, once a bucket with all calls of a round under way at the
-same time, and decodes. A row that cannot be answered gets
-a fault of its own; a failing encoder fails the requests, for another try may succeed.
+It composes, tokenises and buckets the rows of all requests of an execution together, calls `encoder` for the texts
+and then `reader` for the texts with the names asked of them, once a bucket with all calls of a round under way at the
+same time, and decodes. A row that cannot be answered gets a fault of its own; a failing encoder fails the requests,
+for another try may succeed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import triton_python_backend_utils as pb_utils
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from inference.contract import ENCODER_MODEL  # noqa: E402
+from inference.contract import ENCODER_MODEL, READER_MODEL  # noqa: E402
 from inference.model.encoder import Batch, Raw  # noqa: E402
 from inference.serving.engine import ListingEngine  # noqa: E402
 from inference.serving.wire import decode_row, encode_answers  # noqa: E402
@@ -45,8 +45,8 @@ class TritonPythonModel:
         rows = [_rows(request) for request in requests]
         work = self._engine.prepare([decode_row(row) for each in rows for row in each])
         try:
-            question = self._engine.ask(work, await _run_all(work.batches))
-            raws = await _run_all(question.batches)
+            question = self._engine.ask(work, await _run_all(ENCODER_MODEL, work.batches))
+            raws = await _run_all(READER_MODEL, question.batches)
         except EncoderFailed as error:
             failed = pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
             return [pb_utils.InferenceResponse(error=failed) for _ in requests]
@@ -65,13 +65,13 @@ def _response(results: Any, embeddings: Any) -> Any:
     return pb_utils.InferenceResponse(output_tensors=tensors)
 
 
-async def _run_all(batches: list[Batch]) -> list[Raw]:
-    return await asyncio.gather(*(_encode(batch) for batch in batches))
+async def _run_all(model: str, batches: list[Batch]) -> list[Raw]:
+    return await asyncio.gather(*(_encode(model, batch) for batch in batches))
 
 
-async def _encode(batch: Batch) -> Raw:
+async def _encode(model: str, batch: Batch) -> Raw:
     request = pb_utils.InferenceRequest(
-        model_name=ENCODER_MODEL,
+        model_name=model,
         requested_output_names=["states", "features", "pooled"],
         inputs=[
             pb_utils.Tensor("input_ids", batch.input_ids),
@@ -81,7 +81,7 @@ async def _encode(batch: Batch) -> Raw:
     )
     response = await request.async_exec()
     if response.has_error():
-        raise EncoderFailed(f"encoder: {response.error().message()}")
+        raise EncoderFailed(f"{model}: {response.error().message()}")
     outputs = (_output(response, name) for name in ("states", "features", "pooled"))
     return Raw(*outputs)
 
