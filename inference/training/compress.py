@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inference.contract import ENCODER_MODEL, READER_MODEL
@@ -30,7 +31,7 @@ def compress(data: Path, weights: Path, report: Callable[[str, int, int], None])
         backbone = backbone_of(weights, role)
         batches = make(data, backbone.pieces)
         random.Random(SEED).shuffle(batches)
-        found = measure_ranges(backbone, batches, lambda done, total, role=role: report(f"{role} ranges", done, total))
+        found = measure_ranges(backbone, batches, partial(report, f"{role} ranges"))
         save_ranges(weights / ranges_file(role), found)
         written.append(weights / ranges_file(role))
     return written

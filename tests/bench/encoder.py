@@ -48,11 +48,9 @@ def main() -> None:
     torch.set_num_threads(1)
     texts = [compose(each.title, each.description or "").text for each in demo_listings()[: args.texts]]
     folders = {"onnx fp32": _exact(), "onnx int8, as served": assemble_encoder(CACHE, DEFAULT_WEIGHTS, ROLES[0])}
-    runs: dict[str, Callable[[], object]] = {
-        PLAIN: _torch(texts, Encoder.load(folders["onnx fp32"], folders["onnx fp32"], 1))
-    }
+    runs: dict[str, Callable[[], object]] = {PLAIN: _torch(texts, _load(folders["onnx fp32"]))}
     for name, folder in folders.items():
-        runs[name] = _ours(texts, Encoder.load(folder, folder, 1))
+        runs[name] = _ours(texts, _load(folder))
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in track(range(args.rounds), "rounds"):
         for name, run in runs.items():
@@ -68,6 +66,10 @@ def main() -> None:
     args.out.mkdir(exist_ok=True)
     found = {"texts": len(texts), "seconds": times, "rates": rates, "megabytes": sizes, "cpu": platform.processor()}
     (args.out / f"encoder-{os.getpid()}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _load(folder: Path) -> Encoder:
+    return Encoder.load(folder, folder, 1)
 
 
 def _ours(texts: Sequence[str], encoder: Encoder) -> Callable[[], object]:

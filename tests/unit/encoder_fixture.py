@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from inference.model.assemble import assemble_encoder
+from inference.model.assemble import assemble_both
 from inference.model.backbone import ROLES, adapter_file
 from inference.model.encoder import Encoder
 from inference.model.vocabulary import VOCABULARY_FILE
@@ -19,9 +19,8 @@ CACHE = Path(__file__).parents[2] / "build" / "cache"
 @lru_cache(maxsize=1)
 def exact_encoder() -> Encoder:
     """The shipped adapters without rounding: what the served encoder is compared with."""
-    return _of(
-        VOCABULARY_FILE, *(adapter_file(role) for role in ROLES if (DEFAULT_WEIGHTS / adapter_file(role)).is_file())
-    )
+    adapters = (adapter_file(role) for role in ROLES)
+    return _of(VOCABULARY_FILE, *(each for each in adapters if (DEFAULT_WEIGHTS / each).is_file()))
 
 
 @lru_cache(maxsize=1)
@@ -33,11 +32,11 @@ def untuned_encoder() -> Encoder:
 @lru_cache(maxsize=1)
 def real_encoder() -> Encoder:
     """One session of one thread, shared by the tests of a process."""
-    return Encoder.load(*(assemble_encoder(CACHE, DEFAULT_WEIGHTS, role) for role in ROLES), threads=1)
+    return Encoder.load(*assemble_both(CACHE, DEFAULT_WEIGHTS), 1)
 
 
 def _of(*parts: str) -> Encoder:
     with TemporaryDirectory() as weights:
         for part in parts:
             shutil.copy(DEFAULT_WEIGHTS / part, weights)
-        return Encoder.load(*(assemble_encoder(CACHE, Path(weights), role) for role in ROLES), threads=1)
+        return Encoder.load(*assemble_both(CACHE, Path(weights)), 1)

@@ -176,7 +176,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> N
         np.testing.assert_allclose(two[name].product(), change.product(), atol=1e-6)
 
     export(resumed, scores, tmp_path / "weights")
-    loaded = load_adapter(tmp_path / "weights" / "adapter.npz")
+    loaded = load_adapter(tmp_path / "weights" / "reader.adapter.npz")
     assert set(loaded) == set(one)
     assert json.loads((tmp_path / "weights" / "tagger.json").read_text())["scores"]["spans"]
     started = open_trainer(config, data, tmp_path / "next", lambda *_: None, weights=tmp_path / "weights")
