@@ -9,6 +9,9 @@ from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
 
+WORTH = 0.02
+"""Probability from which a stretch is worth ranking."""
+
 
 class AttributeHead:
     """meta: `first` and `more`: the least probability of the best value of a name, and of each further one.
@@ -23,6 +26,10 @@ class AttributeHead:
         least = min(self.first, self.more)
         found = self.tagger.find(reading.units, reading.of(names), least)
         return [accept(each, self.first, self.more) for each in found]
+
+    def words(self, reading: Reading, name: str) -> list[Found]:
+        """Stretches of a name of the reading from WORTH on, whatever the thresholds: signs of keywords, not answers."""
+        return self.tagger.find(reading.units, reading.of((name,)), WORTH)[0]
 
 
 def accept(found: Sequence[Found], first: float, more: float) -> list[Found]:

@@ -15,6 +15,7 @@ import numpy as np
 from inference.contract import ListingInput, NodeScore, Span
 from inference.model.encoder import Encoded
 from inference.model.names import Names
+from inference.model.prompt import KEYWORDS
 from inference.model.text import HINT, Composed
 from inference.tasks.attributes import AttributeHead
 from inference.tasks.category import CategoryHead, node_side
@@ -100,7 +101,9 @@ class TaskBundle:
         heads = [*(each for found in values.values() for each in found), *(each for _, each in spans)]
         place = _Placer(composed, units)
         # A later prompt has room for as much text as its names leave: units are the same from the start on.
-        keywords = self._keywords.rank(composed.text, units, [each for each in heads if each.last < len(units)])
+        heads = [each for each in heads if each.last < len(units)]
+        words = self._attributes.words(readings[0], heads_of(first.language)[-1])
+        keywords = self._keywords.rank(composed.text, units, heads, words)
         return Findings(
             nodes=first.nodes,
             attributes=_distinct(
@@ -138,8 +141,8 @@ class TaskBundle:
 
 
 def heads_of(language: str) -> tuple[str, ...]:
-    """Names that every listing of a language is asked: what stands for brand and product."""
-    return PROMPTS if language.startswith("zh") else (BRAND, PRODUCT)
+    """Names that every listing of a language is asked: what stands for brand and product, and last for keywords."""
+    return (*PROMPTS, KEYWORDS["zh"]) if language.startswith("zh") else (BRAND, PRODUCT, KEYWORDS["en"])
 
 
 class _Placer:

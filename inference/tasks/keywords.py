@@ -19,7 +19,7 @@ from inference.tasks.weights import HeadFile
 MOST = 10
 """Keywords of a listing."""
 LONGEST_PHRASE = 3
-SIGNS = 8
+SIGNS = 10
 DEEPEST = 120
 """Units from the start of the text in which phrases are looked for; what names a product stands early."""
 _ENGLISH = (
@@ -57,11 +57,12 @@ class KeywordHead:
         self._weights, self._bias = file.arrays["weights"], float(file.arrays["bias"][0])
         self._least = float(file.meta["least"])
 
-    def rank(self, text: str, units: Units, heads: Sequence[Found]) -> list[Keyword]:
-        """At most MOST, best first; of those that overlap the best. heads: what the other heads found."""
+    def rank(self, text: str, units: Units, heads: Sequence[Found], words: Sequence[Found]) -> list[Keyword]:
+        """At most MOST, best first; of those that overlap the best. heads: values, brand and product words that were
+        found; words: what the tagger found for the name that stands for keywords."""
         found = [
             Keyword(each.first, each.last, 1.0 / (1.0 + math.exp(-float(each.signs @ self._weights) - self._bias)))
-            for each in candidates(text, units, heads)
+            for each in candidates(text, units, heads, words)
         ]
         found.sort(key=lambda each: (-each.score, each.first, each.last))
         kept: list[Keyword] = []
@@ -82,40 +83,50 @@ def text_of(text: str, units: Units, first: int, last: int) -> str:
     return text[int(units.starts[first]) : int(units.ends[last])]
 
 
-def candidates(text: str, units: Units, heads: Sequence[Found]) -> list[Candidate]:
+def candidates(text: str, units: Units, heads: Sequence[Found], words: Sequence[Found]) -> list[Candidate]:
     """What the heads found, words of the Chinese dictionary, and short phrases of other scripts."""
     if not len(units):
         return []
-    sure: dict[tuple[int, int], float] = {}
-    for each in heads:
-        sure[each.first, each.last] = max(each.score, sure.get((each.first, each.last), 0.0))
-    stretches = {*sure, *_phrases(text, units), *_words(text, units)}
+    sure, named = _by_place(heads), _by_place(words)
+    stretches = {*sure, *named, *_phrases(text, units), *_words(text, units)}
     states = unit(units.states - units.states.mean(0))
     whole = unit(units.states.mean(0, keepdims=True))[0]
     title_ends = text.find("\n") if "\n" in text else len(text)
     return [
-        Candidate(first, last, _signs(text, units, (first, last), sure, states, whole, title_ends))
+        Candidate(first, last, _signs(text, units, (first, last), (sure, named), states, whole, title_ends))
         for first, last in sorted(stretches)
     ]
+
+
+def _by_place(found: Sequence[Found]) -> dict[tuple[int, int], float]:
+    best: dict[tuple[int, int], float] = {}
+    for each in found:
+        best[each.first, each.last] = max(each.score, best.get((each.first, each.last), 0.0))
+    return best
 
 
 def _signs(
     text: str,
     units: Units,
     stretch: tuple[int, int],
-    sure: dict[tuple[int, int], float],
+    found: tuple[dict[tuple[int, int], float], dict[tuple[int, int], float]],
     states: NDArray[np.float32],
     whole: NDArray[np.float32],
     title_ends: int,
 ) -> NDArray[np.float32]:
     first, last = stretch
-    within = max((s for (a, b), s in sure.items() if a <= first and last <= b), default=0.0)
+    sure, named = found
+    within, around = (
+        max((s for (a, b), s in each.items() if a <= first and last <= b), default=0.0) for each in (sure, named)
+    )
     mean = states[first : last + 1].mean(0)
     word = text_of(text, units, first, last)
     return np.array(
         [
             sure.get(stretch, 0.0),
             within,
+            named.get(stretch, 0.0),
+            around,
             float(unit(units.states[first : last + 1].mean(0)) @ whole),
             float(np.linalg.norm(mean)),
             float(units.starts[first] < title_ends),

@@ -249,7 +249,7 @@ class Fitter:
         seen = self._predictors().seen(bare)
         golds = [
             gold_words(text, [v for vs in row.values.values() for v in vs])
-            for row, (text, _, _) in zip(rows, seen, strict=True)
+            for row, (text, *_) in zip(rows, seen, strict=True)
         ]
         return [(row.source, KeywordRow(*each, gold)) for row, each, gold in zip(rows, seen, golds, strict=True)]
 

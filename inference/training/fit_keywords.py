@@ -28,6 +28,7 @@ class KeywordRow:
     text: str
     units: Units
     heads: list[Found]
+    words: list[Found]
     gold: frozenset[str]
 
 
@@ -42,7 +43,7 @@ def fit_keywords(rows: Sequence[KeywordRow]) -> Fitted:
     """Logistic regression over the signs of each candidate, by Newton's method."""
     signs, right = [], []
     for row in rows:
-        for each in candidates(row.text, row.units, row.heads):
+        for each in candidates(row.text, row.units, row.heads, row.words):
             signs.append(each.signs)
             right.append(text_of(row.text, row.units, each.first, each.last).casefold() in row.gold)
     x = np.concatenate([np.array(signs, np.float64).reshape(-1, SIGNS), np.ones((len(signs), 1))], 1)
@@ -58,7 +59,7 @@ def recall(head: KeywordHead, row: KeywordRow) -> float:
     """Share of the gold words among the MOST keywords."""
     found = {
         text_of(row.text, row.units, each.first, each.last).casefold()
-        for each in head.rank(row.text, row.units, row.heads)
+        for each in head.rank(row.text, row.units, row.heads, row.words)
     }
     return len(found & row.gold) / len(row.gold)
 

@@ -195,19 +195,19 @@ class Predictors:
         """Keywords with their probability, best first."""
         head = KeywordHead(load_head(self._weights, "keywords"))
         return [
-            [(text_of(text, units, each.first, each.last), each.score) for each in head.rank(text, units, found)]
-            for text, units, found in self.seen(rows)
+            [(text_of(text, units, each.first, each.last), each.score) for each in head.rank(text, units, *found)]
+            for text, units, *found in self.seen(rows)
         ]
 
-    def seen(self, rows: Sequence[AttributeRow]) -> list[tuple[str, Units, list[Found]]]:
-        """Text, units, and what the attributes and spans heads found: what keywords are ranked on.
+    def seen(self, rows: Sequence[AttributeRow]) -> list[tuple[str, Units, list[Found], list[Found]]]:
+        """Text, units, what the attributes and spans heads found, and what was found for the name of keywords.
 
         As in serving, the names asked are those of the category that the text alone says; what a row asks is not."""
         texts = [compose(row.title, row.description).text for row in rows]
         languages = [detect(text, "").code for text in texts]
         schema = load_attributes(self._taxonomy)
         names = [
-            tuple(schema.names_for(node.label, code))[: NAMES_A_PROMPT - 2]
+            tuple(schema.names_for(node.label, code))[: NAMES_A_PROMPT - 3]
             for node, code in zip(self._nodes_of(texts), languages, strict=True)
         ]
         asked = [(*heads_of(code), *each) for code, each in zip(languages, names, strict=True)]
@@ -215,10 +215,12 @@ class Predictors:
         for text, code, readings in zip(texts, languages, self.read("listings", texts, asked), strict=True):
             reading = readings[0]
             chinese = code.startswith("zh")
-            wanted = [name for name in reading.names if not (chinese and name in PROMPTS)]
+            keyword = heads_of(code)[-1]
+            wanted = [n for n in reading.names if n != keyword and not (chinese and n in PROMPTS)]
             found = [each for spans in self.attribute_head.find(reading, wanted) for each in spans] if wanted else []
             found += [each for _, each in self.span_head.find(reading)] if chinese else []
-            answers.append((text, reading.units, found))
+            words = self.attribute_head.words(reading, keyword)
+            answers.append((text, reading.units, found, words))
         return answers
 
 

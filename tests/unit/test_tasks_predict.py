@@ -173,7 +173,7 @@ def test_more_names_than_a_prompt_holds_are_asked_in_several(bundle: TaskBundle)
     composed = compose(row.title, row.description)
     first = bundle.first(row, composed, real_encoder().encode([composed.text])[0], "en")
     assert [len(names) <= NAMES_A_PROMPT for names in first.prompts] == [True, True, True]
-    assert {name for names in first.prompts for name in names} == {*(row.ask or ()), "Brand", "Product Type"}
+    assert {name for names in first.prompts for name in names} == {*(row.ask or ()), "Brand", "Product Type", "Keyword"}
     found = answered(bundle, row, "en")
     assert {span.label for span in found.attributes} <= set(row.ask or ())
 
