@@ -15,6 +15,7 @@ from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import data, metrics
 from inference.training.fit_keywords import gold_words
 from inference.training.metrics import Measure
+from inference.training.perturb import Kind, perturb
 from inference.training.predictors import Predictors, Value
 from inference.training.tagging import pairs_of
 
@@ -34,20 +35,27 @@ Scorer = Callable[[list[int]], Measure]
 
 
 def evaluate(
-    task: str, file: Path, labels: Path | None, predictors: Predictors, taxonomy: Taxonomy, maps: LabelMap
+    task: str,
+    file: Path,
+    labels: Path | None,
+    predictors: Predictors,
+    taxonomy: Taxonomy,
+    maps: LabelMap,
+    kind: Kind | None = None,
 ) -> Evaluation:
-    """Raises DataError for a bad file, Rejected for rows that hold nothing to measure on."""
+    """kind: how the rows are perturbed before they are answered. Raises DataError for a bad file, Rejected for rows
+    that hold nothing to measure on."""
     if task == "attributes":
-        return _attributes(file, predictors)
+        return _attributes(file, predictors, kind)
     if task == "spans":
-        return _spans(file, predictors)
+        return _spans(file, predictors, kind)
     if task == "keywords":
-        return _keywords(file, predictors)
+        return _keywords(file, predictors, kind)
     if task == "safety":
-        return _safety(file, predictors)
+        return _safety(file, predictors, kind)
     if task == "tags":
         return _tags(file, predictors)
-    rows = data.read_text_rows(file)
+    rows = perturb(data.read_text_rows(file), kind)
     known = [row for row in rows if row.label.strip()]
     needed(known, file, "a category")
     if labels is not None:
@@ -100,8 +108,8 @@ def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
     return best
 
 
-def _attributes(file: Path, predictors: Predictors) -> Evaluation:
-    rows = data.read_attribute_rows(file)
+def _attributes(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
+    rows = perturb(data.read_attribute_rows(file), kind)
     needed(rows, file, "a listing")
     answers = predictors.attributes(rows)
     gold = [pairs_of(row.values) for row in rows]
@@ -128,8 +136,8 @@ def pairs_said(answers: Sequence[Mapping[str, Sequence[Value]]]) -> list[set[tup
     return [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
 
 
-def _spans(file: Path, predictors: Predictors) -> Evaluation:
-    rows = data.read_span_rows(file)
+def _spans(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
+    rows = perturb(data.read_span_rows(file), kind)
     needed(rows, file, "a sentence")
     found = predictors.spans(rows)
     gold: list[set[Any]] = [set(row.spans) for row in rows]
@@ -144,8 +152,8 @@ def _spans(file: Path, predictors: Predictors) -> Evaluation:
     )
 
 
-def _keywords(file: Path, predictors: Predictors) -> Evaluation:
-    rows = keyword_rows(file)
+def _keywords(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
+    rows = perturb(keyword_rows(file), kind)
     shares, sources = keyword_recalls(rows, file, predictors)
     measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
     return Evaluation("keywords", str(file), measures, len(rows) - len(shares))
@@ -183,8 +191,8 @@ def span_as_listing(row: data.SpanRow) -> data.AttributeRow:
     return data.AttributeRow(row.text, "", tuple(values), values, "spans_zh")
 
 
-def _safety(file: Path, predictors: Predictors) -> Evaluation:
-    rows = data.read_safety_rows(file)
+def _safety(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
+    rows = perturb(data.read_safety_rows(file), kind)
     known = [row for row in rows if row.label]
     needed(known, file, "a label")
     return Evaluation("safety", str(file), safety_measures(known, predictors), len(rows) - len(known))

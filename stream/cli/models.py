@@ -225,6 +225,9 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Labelled rows: JSON lines or BIOES, plain or .gz.")],
     labels: LabelsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    perturb: Annotated[
+        str, typer.Option(help="Change the rows first: typos, full-width, traditional, emoji or order.")
+    ] = "",
     weights: WeightsFolder = None,
     cache: CacheFolder = DEFAULT_CACHE,
     threads: Threads = 0,
@@ -240,13 +243,17 @@ def evaluate(
     from inference.taxonomy import load_label_map, load_taxonomy
     from inference.training.answers import open_predictors
     from inference.training.evaluate import evaluate as measure
+    from inference.training.perturb import Kind
     from stream.cli.progress import progress
 
+    if perturb and perturb not in list(Kind):
+        raise typer.BadParameter(f"one of {', '.join(Kind)}; got {perturb!r}", param_hint="--perturb")
+    kind = Kind(perturb) if perturb else None
     taxonomy = load_taxonomy()
     with progress() as report:
         try:
             predictors = open_predictors(weights or DEFAULT_WEIGHTS, cache, taxonomy, threads, report)
-            found = measure(_task(task), data, labels, predictors, taxonomy, load_label_map(taxonomy))
+            found = measure(_task(task), data, labels, predictors, taxonomy, load_label_map(taxonomy), kind)
         except OSError as error:
             raise Misconfigured(str(error)) from None
     if as_json:
