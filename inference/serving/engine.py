@@ -1,7 +1,7 @@
 """Answers listings: composes, tokenises, has the encoder run, decodes with the heads.
 
-Three steps, so that who runs the encoder is open: `prepare` gives the encoder's batches, somebody runs them
-(ONNX Runtime in this process, or Triton's `encoder`); `ask` gives those of the texts with what their categories
+Three steps, so that who runs the two encoders is open: `prepare` gives the batches of `encoder`, somebody runs them
+(ONNX Runtime in this process, or Triton's model); `ask` gives those of `reader`, the texts with what their categories
 ask; `finish` decodes. A row that cannot be answered becomes a ListingFault; it never fails the others.
 """
 
@@ -87,7 +87,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Question:
-    """Rows between `ask` and `finish`. batches: what the encoder must run, in this order."""
+    """Rows between `ask` and `finish`. batches: what the reader must run, in this order."""
 
     known: list[Known] = dataclasses.field(default_factory=list)
     faults: dict[int, ListingFault] = dataclasses.field(default_factory=dict)
