@@ -203,3 +203,16 @@ def test_the_command_names_a_share_that_is_wrong(tmp_path: Path) -> None:
     assert isinstance(result.exception, Misconfigured)
     assert "nothing=1" in str(result.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_pooled_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
+    torch = pytest.importorskip("torch")
+    from inference.tuning.dropout import PooledDropout
+
+    drop, ones = PooledDropout(0.1), torch.ones(200, 384)
+    one, other = drop(ones), drop(ones)
+    assert 0.08 < float((one == 0).float().mean()) < 0.12
+    assert 0.98 < float(one.mean()) < 1.02
+    assert not torch.equal(one, other)
+    drop.eval()
+    assert torch.equal(drop(ones), ones)
