@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from inference.errors import Misconfigured
+from inference.model.onnx_graph import FEATURE_LAYERS
 from inference.tuning.adapter import LowRank, TunedBackbone
 from inference.tuning.config import Method, Tuning
 from inference.tuning.dropout import pool_dropout
 from inference.tuning.vocabulary import TrimmedBackbone
 
-FEATURE_LAYERS = (12, 9, 6)
-"""As in model/onnx_graph.py."""
 LINEARS = {
     "attention.self.query": "q",
     "attention.self.key": "k",

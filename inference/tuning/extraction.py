@@ -17,7 +17,7 @@ from inference.tasks.units import HASH_SLOTS, SHAPES, Units
 from inference.training.fit_tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
 from inference.tuning.backbone import Hidden
 from inference.tuning.frames import with_states
-from inference.tuning.prompt import NAMES_A_PROMPT, Prompt, make_prompt
+from inference.tuning.prompt import NAMES_A_PROMPT, Prompt, make_prompt, name_vectors
 from inference.tuning.task import Encode, Item
 
 WIDTH = 384
@@ -121,8 +121,6 @@ def load_tagger(head: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> N
 
 def found_in(head: nn.Module, items: Sequence[Item], encode: Encode, least: float = LEAST) -> list[list[list[Found]]]:
     """Found stretches of each item and name."""
-    from inference.tuning.prompt import name_vectors
-
     tagger = Tagger(tagger_arrays(head))
     found = []
     for item, (states, _) in zip(items, encode(items), strict=True):

@@ -21,7 +21,7 @@ from inference.training.splits import normal_form, split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, shuffled, tagger_loss
-from inference.tuning.frames import make_frame, with_states
+from inference.tuning.frames import make_frame
 from inference.tuning.prompt import KEYWORDS, name_tokens
 from inference.tuning.task import Encode, Item, Loading
 
@@ -89,9 +89,8 @@ class Attributes:
             body: Asked = item.body
             row = body.row
             assert isinstance(row, AttributeRow)
-            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
             values = {
-                name: distinct_values(body.text, units, accept(each, LEAST, LEAST))
+                name: distinct_values(body.text, body.frame, accept(each, LEAST, LEAST))
                 for name, each in zip(body.names, found, strict=True)
             }
             for key in ("", row.source):

@@ -14,7 +14,7 @@ from inference.training.metrics import f1
 from inference.training.tagging import span_set, span_tags
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, tagger_loss
-from inference.tuning.frames import make_frame, with_states
+from inference.tuning.frames import make_frame
 from inference.tuning.prompt import KEYWORDS, name_tokens
 from inference.tuning.task import Encode, Item, Loading
 
@@ -62,9 +62,8 @@ class Spans:
         for item, found in zip(items, found_in(head, items, encode), strict=True):
             body: Asked = item.body
             assert isinstance(body.row, SpanRow)
-            units = with_states(body.frame, np.zeros((body.frame.states.shape[1], 1), np.float32))
             gold.append(set(body.row.spans))
-            said.append(span_set(units, resolve(found, LEAST)))
+            said.append(span_set(body.frame, resolve(found, LEAST)))
         scores = {"f1": f1(gold, said)}
         for label in ("HC", "HP"):
             scores[f"f1 {label}"] = f1(
