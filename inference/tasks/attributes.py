@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inference.tasks.reading import Reading
 from inference.tasks.tagger import Found, Tagger
-from inference.tasks.units import Units
+from inference.tasks.units import Frame, Units
 from inference.tasks.weights import HeadFile
 
 WORTH = 0.02
@@ -37,7 +37,7 @@ def accept(found: Sequence[Found], first: float, more: float) -> list[Found]:
     return [each for at, each in enumerate(found) if each.score >= (more if at else first)]
 
 
-def distinct_values(text: str, units: Units, found: Sequence[Found]) -> list[str]:
+def distinct_values(text: str, units: Units | Frame, found: Sequence[Found]) -> list[str]:
     """The listing's own wording of each value, one for values that differ in case only."""
     values = [text[int(units.starts[each.first]) : int(units.ends[each.last])] for each in found]
     return list({value.casefold(): value for value in reversed(values)}.values())[::-1]

@@ -73,7 +73,7 @@ def pairs_of(values: dict[str, list[str]] | dict[str, tuple[str, ...]]) -> set[t
     return {(name, value.strip().casefold()) for name, each in values.items() for value in each}
 
 
-def span_set(units: Units, found: Iterable[tuple[str, Found]]) -> set[tuple[int, int, str]]:
+def span_set(units: Units | Frame, found: Iterable[tuple[str, Found]]) -> set[tuple[int, int, str]]:
     """Spans of units as spans of code points."""
     return {(int(units.starts[each.first]), int(units.ends[each.last]), label) for label, each in found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded.stack import Addresses
+from deploy.embedded.ports import pick_ports
+from deploy.embedded.progress import ConsoleReport
+from deploy.embedded.stack import TRITON, Addresses, Stack
+from stream.settings import Settings
 from tests.enrichment_env import Env
 from tests.unit.models_fixture import build_small
-from tests.worker_kit import ROOT
+from tests.worker_kit import ROOT, eventually
 
 pytestmark = [pytest.mark.triton, pytest.mark.broker]
 
@@ -62,6 +66,30 @@ async def test_the_worker_and_the_file_mode_say_the_same(
         assert listing["safety"]["score"] == pytest.approx(same["safety"]["score"], abs=1e-3)
         for attribute in listing.get("attributes", []):
             check_evidence(listing["listing"], attribute)
+
+
+async def test_a_model_server_that_comes_later_is_waited_for_and_used(
+    env: Env, models: Path, stack_settings: Settings, tmp_path: Path
+) -> None:
+    (port,) = pick_ports(["grpc"], [0])
+    await env.emit(**LISTINGS[0])
+    worker = env.start(real=True, TRITON__URL=f"127.0.0.1:{port}")
+    await eventually("it says what it waits for", lambda: "is not there yet" in worker.get("/readyz")[1])
+    assert worker.get("/readyz")[0] == 503
+    own = stack_settings.stack.model_copy(update={"run_dir": tmp_path / "run", "triton_grpc_port": port})
+    settings = stack_settings.model_copy(update={"stack": own})
+    stack = Stack(settings, parts=[TRITON], models=models, keep_state=False, report=ConsoleReport())
+    await asyncio.to_thread(stack.up)
+    try:
+        await worker.ready()
+        await env.settled()
+        (listing,) = (await env.newest()).values()
+        assert listing is not None
+        assert listing["status"] == "enriched"
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == 0
+    finally:
+        await asyncio.to_thread(stack.down)
 
 
 def values(listing: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -205,3 +205,36 @@ def test_the_command_names_a_share_that_is_wrong(tmp_path: Path) -> None:
     assert isinstance(result.exception, Misconfigured)
     assert "nothing=1" in str(result.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_exported_computes_what_was_tuned(trimmed: TrimmedBackbone) -> None:
+    torch = pytest.importorskip("torch")
+    from inference.tuning.backbone import TorchEncoder
+
+    torch.manual_seed(4)
+    tuned = TorchEncoder(trimmed, Tuning(rank=4, alpha=8.0)).eval()
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0.0, 0.05)
+    ids, mask = torch.randint(5, 1_000, (2, 12)), torch.ones(2, 12, dtype=torch.long)
+    frozen = Tuning(method=Method.FROZEN)
+    exported = TorchEncoder(TunedBackbone(trimmed, tuned.changes()), frozen).eval()
+    untuned = TorchEncoder(trimmed, frozen).eval()
+    with torch.no_grad():
+        one, two, before = (each(ids, mask).features for each in (tuned, exported, untuned))
+    np.testing.assert_allclose(two.numpy(), one.numpy(), atol=1e-4)
+    assert float((before - one).abs().max()) > 0.05
+
+
+def test_pooled_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
+    torch = pytest.importorskip("torch")
+    from inference.tuning.dropout import PooledDropout
+
+    drop, ones = PooledDropout(0.1), torch.ones(200, 384)
+    one, other = drop(ones), drop(ones)
+    assert 0.08 < float((one == 0).float().mean()) < 0.12
+    assert 0.98 < float(one.mean()) < 1.02
+    assert not torch.equal(one, other)
+    drop.eval()
+    assert torch.equal(drop(ones), ones)

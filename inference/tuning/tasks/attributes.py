@@ -86,9 +86,8 @@ class Attributes:
             body: Asked = item.body
             row = body.row
             assert isinstance(row, AttributeRow)
-            units = body.frame.units(np.zeros((body.frame.touch.shape[1], 1), np.float32))
             values = {
-                name: distinct_values(body.text, units, accept(each, LEAST, LEAST))
+                name: distinct_values(body.text, body.frame, accept(each, LEAST, LEAST))
                 for name, each in zip(body.names, found, strict=True)
             }
             for key in ("", row.source):

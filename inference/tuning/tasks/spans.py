@@ -62,9 +62,8 @@ class Spans:
         for item, found in zip(items, found_in(head, items, encode), strict=True):
             body: Asked = item.body
             assert isinstance(body.row, SpanRow)
-            units = body.frame.units(np.zeros((body.frame.touch.shape[1], 1), np.float32))
             gold.append(set(body.row.spans))
-            said.append(span_set(units, resolve(found, LEAST)))
+            said.append(span_set(body.frame, resolve(found, LEAST)))
         scores = {"f1": f1(gold, said)}
         for label in ("HC", "HP"):
             scores[f"f1 {label}"] = f1(
