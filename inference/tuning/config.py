@@ -48,7 +48,8 @@ class TrainConfig:
     """A run. rate: of the backbone's parameters; head_rate: of the heads'. tokens: of a batch, padding included.
     warmup: share of the steps in which the rates rise; they fall to 0 after. keep_embedding: weight of
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
-    patience: scorings without a better mean after which a run ends; 0: never."""
+    patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
+    and other spellings are added (augment.py)."""
 
     tuning: Tuning = field(default_factory=Tuning)
     steps: int = 3_600
@@ -65,6 +66,7 @@ class TrainConfig:
     seed: int = 20261125
     threads: int = 2
     bf16: bool = True
+    augment: bool = True
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
 
 

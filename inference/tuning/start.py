@@ -36,7 +36,7 @@ def open_trainer(
     torch.manual_seed(config.seed)  # before the first random number: the adapter begins with some
     encoder = TorchEncoder(trimmed, config.tuning, config.steps)
     run = Run(folder, config, data)
-    trainer = Trainer(config, encoder, Loading(data, words, characters), run, report)
+    trainer = Trainer(config, encoder, Loading(data, words, characters, config.augment, config.seed), run, report)
     if not fresh and (weights / adapter_file(READER_MODEL)).is_file():
         encoder.start_from(load_adapter(weights / adapter_file(READER_MODEL)))
         if HEAD in trainer.heads:

@@ -27,11 +27,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Loading:
-    """What tasks read with. words: the tokenizer of whole texts. characters: the one of prompts."""
+    """What tasks read with. words: the tokenizer of whole texts. characters: the one of prompts. augment: whether
+    there are further training rows (augment.py); seed: of what is drawn for them."""
 
     data: Path
     words: UnigramTokenizer
     characters: UnigramTokenizer
+    augment: bool = True
+    seed: int = 1
 
 
 Encode = Callable[[Sequence[Item]], list[tuple[NDArray[np.float32], NDArray[np.float32]]]]

@@ -18,6 +18,7 @@ from inference.training.data import AttributeRow
 from inference.training.metrics import f1
 from inference.training.splits import normal_form, split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
+from inference.tuning.augment import more_listings
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, shuffled, tagger_loss
 from inference.tuning.task import Encode, Item, Loading
@@ -32,7 +33,9 @@ COPIES = 2
 """Items made of each training row, with names in another order."""
 
 
-def items_of(rows: Sequence[AttributeRow], loading: Loading, seed: int, training: bool) -> list[Item]:
+def items_of(
+    rows: Sequence[AttributeRow], loading: Loading, seed: int, training: bool, copies: int = COPIES
+) -> list[Item]:
     """One item a row and copy; development rows are asked in their own order and nothing else."""
     rng = random.Random(seed)
     everything = sorted({name for row in rows for name in row.ask})
@@ -43,9 +46,9 @@ def items_of(rows: Sequence[AttributeRow], loading: Loading, seed: int, training
         frame = make_frame(text, tokens.offsets)
         if not row.ask or not len(frame):
             continue
-        for copy in range(COPIES if training else 1):
+        for copy in range(copies if training else 1):
             ask = list(row.ask)
-            if training and copy % 2:
+            if training and (copy % 2 or (copies == 1 and rng.random() < 0.5)):
                 ask += [n for n in rng.sample(everything, min(STRANGERS, len(everything))) if n not in row.ask]
             if training and rng.random() < KEYWORD_SHARE:
                 ask.append(KEYWORDS["zh" if IDEOGRAPHS.search(text) else "en"])
@@ -70,7 +73,10 @@ class Attributes:
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
         split = corpora.attribute_split(loading.data)
-        return items_of(split.train, loading, 1, True), items_of(split.dev, loading, 1, False)
+        train = items_of(split.train, loading, 1, True)
+        if loading.augment:
+            train += items_of(more_listings(split.train, loading.seed), loading, loading.seed, True, copies=1)
+        return train, items_of(split.dev, loading, 1, False)
 
     def head(self) -> nn.Module:
         return new_head()

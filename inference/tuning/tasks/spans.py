@@ -14,6 +14,7 @@ from inference.training import corpora
 from inference.training.data import SpanRow
 from inference.training.metrics import f1
 from inference.training.tagging import span_set, span_tags
+from inference.tuning.augment import more_sentences
 from inference.tuning.backbone import Hidden
 from inference.tuning.extraction import HEAD, LEAST, Asked, found_in, item_of, new_head, tagger_loss
 from inference.tuning.task import Encode, Item, Loading
@@ -48,7 +49,9 @@ class Spans:
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
         split = corpora.span_split(loading.data)
-        return items_of(split.train, loading, True), items_of(split.dev, loading, False)
+        more = more_sentences(split.train, loading.seed) if loading.augment else []
+        rows = [*split.train, *more]
+        return items_of(rows, loading, True), items_of(split.dev, loading, False)
 
     def head(self) -> nn.Module:
         return new_head()
