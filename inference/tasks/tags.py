@@ -76,7 +76,9 @@ class TagHead:
         odds = np.exp(scores - scores.max())
         odds /= odds.sum()
         label = int(odds.argmax())
-        evidence = _evidence(text, reading.units, found, value) if LABELS[label] != "unknown" else None
+        evidence = None
+        if LABELS[label] != "unknown":
+            evidence = _evidence(text, reading.units, found, value, LABELS[label])
         return Match(LABELS[label], float(odds[label]), evidence)
 
 
@@ -143,11 +145,15 @@ def _text(text: str, units: Units, each: Found) -> str:
     return text[int(units.starts[each.first]) : int(units.ends[each.last])]
 
 
-def _evidence(text: str, units: Units, found: Sequence[Found], value: str) -> tuple[int, int] | None:
-    """What the tagger found, the nearest to the value first among the likely; else where the value itself stands."""
-    if found:
-        likely = [each for each in found if each.score >= found[0].score / 2]
-        best = max(likely, key=lambda each: dice(normal(value), normal(_text(text, units, each))))
-        return int(units.starts[best.first]), int(units.ends[best.last])
-    at = text.casefold().find(value.casefold().strip())
-    return (at, at + len(value.strip())) if at >= 0 else None
+def _evidence(text: str, units: Units, found: Sequence[Found], value: str, label: str) -> tuple[int, int] | None:
+    """Where the value stands, if that bears it out or denies it; else what the tagger found: the nearest to the value
+    among the likely for `entailed`, the likeliest for `contradicted`."""
+    place = re.search(re.escape(value.strip()), text, re.IGNORECASE)
+    if place and (label == "entailed" or not found or occurrence(text, value)[1]):
+        return place.span()
+    if not found:
+        return None
+    likely = [each for each in found if each.score >= found[0].score / 2]
+    best = max(likely, key=lambda each: dice(normal(value), normal(_text(text, units, each))))
+    best = best if label == "entailed" else found[0]
+    return int(units.starts[best.first]), int(units.ends[best.last])
