@@ -75,10 +75,13 @@ class TunedBackbone:
 
     def weights(self, name: str, rows: int, columns: int) -> Floats:
         """A matrix [rows, columns] as fp32 with its change added. Raises BackboneError, Misconfigured."""
-        found = self._from.weights(name, rows, columns)
+        found, change = self.stored(name, rows, columns)
+        return found.dequantised() if change is None else found.dequantised() + change.product()
+
+    def stored(self, name: str, rows: int, columns: int) -> tuple[Quantised, LowRank | None]:
+        """The same matrix as it is stored, and its change. Raises BackboneError, Misconfigured."""
         change = self._changes.get(name)
-        if change is None:
-            return found
-        if (change.up.shape[0], change.down.shape[1]) != found.shape:
-            raise Misconfigured(f"adapter: {name} is {(change.up.shape[0], change.down.shape[1])}, not {found.shape}")
-        return found + change.product()
+        if change is not None and (change.up.shape[0], change.down.shape[1]) != (rows, columns):
+            shape = change.up.shape[0], change.down.shape[1]
+            raise Misconfigured(f"adapter: {name} is {shape}, not {(rows, columns)}")
+        return self._from.matrix(name, rows, columns), change

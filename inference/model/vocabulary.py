@@ -68,4 +68,12 @@ class TrimmedBackbone:
 
     def weights(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
         """A matrix [rows, columns] as fp32. Raises BackboneError."""
-        return self._from.matrix(name, rows, columns).dequantised()
+        return self.matrix(name, rows, columns).dequantised()
+
+    def matrix(self, name: str, rows: int, columns: int) -> Quantised:
+        """The same as it is stored. Raises BackboneError."""
+        return self._from.matrix(name, rows, columns)
+
+    def stored(self, name: str, rows: int, columns: int) -> tuple[Quantised, None]:
+        """The same as it is stored, and that nothing is added to it."""
+        return self.matrix(name, rows, columns), None

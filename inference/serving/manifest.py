@@ -35,8 +35,8 @@ class HeadRef(Struct, frozen=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """Everything that decides an answer. Values are SHA-256 in hex unless said otherwise.
 
-    backbone: package and file, `backbone_sha256`: its content. encoder, reader, tokenizer: the files made of it.
-    taxonomy, schema: their versions (hash of content). names: the encoded names of the taxonomy.
+    backbone: package and file, `backbone_sha256`: its content. encoder, reader, matrices, tokenizer: the files
+    made of it. taxonomy, schema: their versions (hash of content). names: the encoded names of the taxonomy.
     code: path in the project to hash. buckets: tokens.
     """
 
@@ -45,6 +45,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     backbone_sha256: str
     encoder: str
     reader: str
+    matrices: str
     tokenizer: str
     taxonomy: str
     schema: str
@@ -63,7 +64,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     @property
     def space(self) -> str:
         """Name of the embedding's space: two encoders never share one."""
-        return f"e5-small-{hashlib.sha256((self.encoder + self.tokenizer).encode()).hexdigest()[:HEX]}"
+        return f"e5-small-{hashlib.sha256((self.encoder + self.matrices + self.tokenizer).encode()).hexdigest()[:HEX]}"
 
     @property
     def versions(self) -> dict[str, str]:

@@ -35,6 +35,7 @@ def measure_ranges(backbone: BackboneWeights, batches: Sequence[Batch], report: 
     model = graph.build(shown=True)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = list(graph.factors)
     seen: dict[str, list[NDArray[np.float16]]] = {name: [] for name in names}

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from inference.model.encoder import MATRICES_FILE
 from inference.serving.build import WEIGHTS
 from inference.serving.engine import ListingEngine, LocalEngine
-from inference.serving.layout import ARTEFACTS, LISTING
+from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, READER
 from inference.serving.manifest import ManifestError, load_manifest
 from inference.serving.pbtxt import from_pbtxt
 from stream.cli.models import app
@@ -128,3 +129,23 @@ def test_a_folder_without_one_of_the_heads_is_refused_with_advice(tmp_path: Path
     with pytest.raises(ManifestError, match=r"safety\.npz: No such file.*shangxin models fit"):
         build_small(tmp_path, weights=weights)
     assert not (tmp_path / "models").exists()
+
+
+def test_both_encoders_share_the_backbone_and_fit_in_45_mb(tmp_path: Path) -> None:
+    build_small(tmp_path)
+    models = tmp_path / "models"
+    shared = [models / place / MATRICES_FILE for place in (ENCODER, READER)]
+    assert len({file.stat().st_ino for file in shared}) == 1
+    files = {file.stat().st_ino: file.stat().st_size for file in models.rglob("*") if file.is_file()}
+    assert sum(files.values()) < 45e6
+
+
+def test_a_changed_backbone_is_refused(tmp_path: Path) -> None:
+    build_small(tmp_path)
+    file = tmp_path / "models" / READER / MATRICES_FILE
+    changed = bytearray(file.read_bytes())
+    changed[-1] ^= 1
+    file.unlink()
+    file.write_bytes(changed)
+    with pytest.raises(ManifestError, match=MATRICES_FILE):
+        LocalEngine.open(tmp_path / "models")

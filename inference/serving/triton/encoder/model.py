@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from inference.contract import READER_MODEL  # noqa: E402
-from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENS_PER_RUN, Batch, OnnxSession, Raw  # noqa: E402
+from inference.model.encoder import BUCKETS, MATRICES_FILE, ONNX_FILE, TOKENS_PER_RUN, Batch, OnnxSession, Raw  # noqa: E402
 from inference.serving.manifest import check_file, load_manifest  # noqa: E402
 
 INPUTS = ("input_ids", "attention_mask")
@@ -30,6 +30,7 @@ class TritonPythonModel:
         """Compare with the manifest, load, and run each bucket once, so that no listing pays for the first call."""
         manifest = load_manifest(HERE)
         check_file(HERE / ONNX_FILE, manifest.reader if args["model_name"] == READER_MODEL else manifest.encoder)
+        check_file(HERE / MATRICES_FILE, manifest.matrices)
         parameters = json.loads(args["model_config"]).get("parameters", {})
         threads = int(parameters.get("threads", {}).get("string_value", "1"))
         self._session = OnnxSession(HERE / ONNX_FILE, threads)
