@@ -60,8 +60,10 @@ class _Matcher(nn.Module):
         return out
 
 
-def fit_matcher(listings: Sequence[Listing], side: NameSide, told: Told) -> Arrays:
-    """Weights of a NameMatcher, heat 1, that say of a listing which of its allowed nodes are the likely ones."""
+def fit_matcher(listings: Sequence[Listing], side: NameSide, told: Told, start: Arrays | None = None) -> Arrays:
+    """Weights of a NameMatcher, heat 1, that say of a listing which of its allowed nodes are the likely ones.
+
+    start: weights to go on from; their means and scales stay."""
     torch.manual_seed(SEED)
     features = np.stack([each.encoded.features for each in listings])
     pooled = np.stack([each.encoded.pooled for each in listings])
@@ -70,6 +72,7 @@ def fit_matcher(listings: Sequence[Listing], side: NameSide, told: Told) -> Arra
         "name_mean": side.features.mean(0), "name_scale": 1.0 / (side.features.std(0) + 1e-4),
         "pooled_mean": pooled.mean(0), "name_pooled_mean": side.pooled.mean(0),
     }  # fmt: skip
+    fixed = {name: start[name] for name in fixed} if start else fixed
     query = torch.from_numpy((features - fixed["query_mean"]) * fixed["query_scale"])
     names = torch.from_numpy((side.features - fixed["name_mean"]) * fixed["name_scale"])
     cosine = torch.from_numpy(unit(pooled - fixed["pooled_mean"]) @ unit(side.pooled - fixed["name_pooled_mean"]).T)
@@ -78,6 +81,8 @@ def fit_matcher(listings: Sequence[Listing], side: NameSide, told: Told) -> Arra
         allowed[row, torch.from_numpy(each.allowed)] = True
     weights = torch.tensor([each.weight for each in listings])
     net = _Matcher(features.shape[1])
+    if start:
+        net.query.data, net.name.data = (torch.from_numpy(start[name].astype(np.float32)) for name in ("query", "name"))
     shares = torch.softmax((SPREAD * cosine).masked_fill(~allowed, -1e9), 1)
     _train(net, query, cosine, names, shares, weights, told)
     learned = {name: getattr(net, name).detach().numpy() for name in ("query", "name")}

@@ -184,6 +184,42 @@ def train(
 
 
 @app.command()
+def adapt(
+    taxonomy: Annotated[Path, typer.Option(help="TSV (id, parent, en, zh) or a file in Google's format.")],
+    rows: Annotated[Path, typer.Option(help="JSON lines: title, category (an id of the taxonomy), description.")],
+    out: Annotated[Path, typer.Option(help="New weights folder.")],
+    taxonomy_zh: Annotated[Path | None, typer.Option(help="Chinese names in Google's format.")] = None,
+    weights: WeightsFolder = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+) -> None:
+    """Fit the categories to your own taxonomy and labelled rows; needs the `train` extra.
+
+    One row in five is kept for measuring: printed is what is right before and after. Then: models build --taxonomy
+    TAXONOMY --weights OUT. Without rows `build --taxonomy` alone is enough: categories are compared by their names.
+    """
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from inference.taxonomy import TaxonomyError, load_taxonomy
+    from stream.cli.progress import progress
+
+    try:
+        from inference.training.adapt import adapt as fit_to
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    with progress() as report:
+        try:
+            loaded = load_taxonomy(taxonomy, taxonomy_zh)
+            done = fit_to(rows, loaded, weights or DEFAULT_WEIGHTS, out, cache, report)
+        except (TaxonomyError, OSError) as error:
+            raise Misconfigured(str(error)) from None
+    typer.echo(f"{done.train} rows to fit on, {done.dev} to measure on")
+    for title, measures in (("before", done.before), ("after", done.after)):
+        for measure in measures:
+            typer.echo(_line(title, measure))
+    typer.echo(f"{out}: written; shangxin models build --taxonomy {taxonomy} --weights {out}")
+
+
+@app.command()
 def compress(
     weights: Annotated[Path, typer.Option(help="Weights folder of a run: RUN/weights.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,

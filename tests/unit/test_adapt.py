@@ -1,0 +1,85 @@
+"""A taxonomy and rows that the model has not seen: names alone where they speak, rows where they do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from inference.contract import ListingInput, ListingResult
+from inference.errors import Rejected
+from inference.serving.build import Sources, build
+from inference.serving.engine import LocalEngine
+from inference.tasks.weights import DEFAULT_WEIGHTS as WEIGHTS
+from inference.taxonomy import load_taxonomy
+from inference.training.adapt import adapt, read_own_rows
+from inference.training.data import DataError
+from stream.cli.models import app
+from tests.unit.encoder_fixture import CACHE
+
+pytest.importorskip("torch")
+
+SHELVES = "id\tparent\ten\tzh\nz1\t\tZone One\t一区\nz2\t\tZone Two\t二区\nz3\t\tZone Three\t三区\n"
+GOODS = {
+    "z1": ("aquarium gravel", "fish tank heater", "coral food", "protein skimmer", "水族过滤器", "鱼缸加热棒"),
+    "z2": ("recurve bow", "arrow rest", "archery target face", "bow quiver", "反曲弓", "箭靶"),
+    "z3": ("bee smoker", "honey extractor", "hive frame", "beekeeper veil", "蜂箱", "摇蜜机"),
+}
+KINDS = ("large", "blue", "spare", "starter set", "2-pack", "professional", "新款", "套装")
+NAMES_SPEAK = (
+    "id\tparent\ten\tzh\naqua\t\tAquarium Supplies\t水族用品\narch\t\tArchery\t射箭\nbee\t\tBeekeeping\t养蜂用品\n"
+)
+
+
+def files(folder: Path, taxonomy: str = SHELVES) -> tuple[Path, Path]:
+    """The taxonomy, and a labelled row for each good and kind."""
+    (folder / "taxonomy.tsv").write_text(taxonomy, encoding="utf-8")
+    rows = [{"title": f"{kind} {good}", "category": node} for node in GOODS for good in GOODS[node] for kind in KINDS]
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return folder / "taxonomy.tsv", folder / "rows.jsonl"
+
+
+def test_rows_teach_categories_whose_names_say_nothing(tmp_path: Path) -> None:
+    taxonomy, rows = files(tmp_path)
+    out = tmp_path / "weights"
+    asked = ["--taxonomy", str(taxonomy), "--rows", str(rows), "--out", str(out), "--cache", str(CACHE)]
+    done = CliRunner().invoke(app, ["adapt", *asked])
+    assert done.exit_code == 0, done.output
+    scores = {
+        line.split()[0]: float(line.split("node")[1].split()[0]) for line in done.output.splitlines() if "node" in line
+    }
+    assert scores["before"] < 0.6  # a third by chance
+    assert scores["after"] > 0.9
+    schema = tmp_path / "attributes.json"
+    schema.write_text(json.dumps({"attributes": {"color": {"en": "Color", "zh": "颜色", "type": "text"}}, "nodes": {}}))
+    build(tmp_path / "models", Sources(taxonomy=taxonomy, schema=schema, weights=out, cores=1), cache=CACHE)
+    ((answer, _),) = LocalEngine.open(tmp_path / "models", 1).answer(
+        [ListingInput(title="wooden frames for honey bees")]
+    )
+    assert isinstance(answer, ListingResult)
+    assert answer.nodes[0].node == "z3"
+
+
+def test_names_that_speak_are_enough(tmp_path: Path) -> None:
+    taxonomy, rows = files(tmp_path, NAMES_SPEAK)
+    renamed = rows.read_text().replace('"z1"', '"aqua"').replace('"z2"', '"arch"').replace('"z3"', '"bee"')
+    rows.write_text(renamed)
+    found = adapt(rows, load_taxonomy(taxonomy), WEIGHTS, tmp_path / "weights", CACHE, lambda *_: None)
+    assert found.before[1].score > 0.7
+    assert found.after[1].score >= found.before[1].score
+
+
+def test_a_category_that_the_taxonomy_lacks_is_named(tmp_path: Path) -> None:
+    taxonomy, rows = files(tmp_path)
+    rows.write_text('{"title": "bow", "category": "z2"}\n{"title": "drum", "category": "z9"}\n')
+    with pytest.raises(DataError, match="row 2: category: an id of the taxonomy; got 'z9'"):
+        read_own_rows(rows, load_taxonomy(taxonomy))
+
+
+def test_too_few_rows_are_refused(tmp_path: Path) -> None:
+    taxonomy, rows = files(tmp_path)
+    rows.write_text('{"title": "bow", "category": "z2"}\n')
+    with pytest.raises(Rejected, match="at least 5"):
+        adapt(rows, load_taxonomy(taxonomy), WEIGHTS, tmp_path / "weights", CACHE, lambda *_: None)
