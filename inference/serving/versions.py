@@ -55,7 +55,7 @@ class Versions:
 
     def show(self, version: str) -> Manifest:
         """What a version is made of. Raises ManifestError for one that is not kept."""
-        return _manifest(self._folder(version))
+        return _manifest(self.folder(version))
 
     def keep(self) -> None:
         """Put what is served on the shelf and note that it is served. A copy of the same name is replaced: it may
@@ -75,7 +75,7 @@ class Versions:
     def promote(self, version: str) -> None:
         """Serve this version, once every file of it is what its manifest says; a server that runs goes on with what it
         loaded until it is restarted. Raises ManifestError."""
-        folder = self._folder(version)
+        folder = self.folder(version)
         _check(folder)
         _put(folder, self._current)
         self._remember([*self._history(), version])
@@ -88,13 +88,14 @@ class Versions:
         if not history:
             raise ManifestError(f"{self._current}: nothing was served before {served}; `shangxin models list`")
         version = history[-1]
-        folder = self._folder(version)
+        folder = self.folder(version)
         _check(folder)
         _put(folder, self._current)
         self._remember(history)
         return version
 
-    def _folder(self, version: str) -> Path:
+    def folder(self, version: str) -> Path:
+        """Where a kept version lies. Raises ManifestError for one that is not kept."""
         names = [kept.version for kept in self.all()]
         if version not in names:
             raise ManifestError(f"version: one of {', '.join(names) or 'none is kept'}; got {version!r}")

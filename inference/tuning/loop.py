@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inference.errors import Misconfigured
 from inference.tuning.backbone import Hidden, TorchEncoder
 from inference.tuning.batching import Stream, cut, padded
 from inference.tuning.config import TrainConfig
@@ -38,7 +39,7 @@ class Trainer:
         self.config, self.encoder, self._run, self._report = config, encoder, run, report
         self.tasks: dict[str, Task] = {n: t for n, t in all_tasks().items() if config.shares.get(n, 0.0) > 0.0}
         if missing := sorted(set(config.shares) - set(all_tasks())):
-            raise ValueError(f"shares: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
+            raise Misconfigured(f"share: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
         self._streams: dict[str, Stream] = {}
         self.dev: dict[str, list[Item]] = {}
         self.heads = nn.ModuleDict()

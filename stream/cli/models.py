@@ -85,6 +85,21 @@ def show(version: VersionName, models: ModelsFolder = None) -> None:
 
 
 @app.command()
+def card(
+    version: Annotated[
+        str, typer.Argument(help="Name of a version, as `list` shows it; default: the served one.")
+    ] = "",
+    models: ModelsFolder = None,
+) -> None:
+    """The model card of a version as Markdown: parts, data and licences, thresholds, scores by slice."""
+    from inference.serving.versions import Versions
+    from inference.training.card import card as card_of
+
+    folder = _models_folder(models)
+    typer.echo(card_of(Versions(folder).folder(version) if version else folder), nl=False)
+
+
+@app.command()
 def promote(version: VersionName, models: ModelsFolder = None) -> None:
     """Serve a version that was built before, if every file of it is whole. A running server must be restarted."""
     from inference.serving.versions import Versions

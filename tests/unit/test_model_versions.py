@@ -78,3 +78,21 @@ def test_without_a_build_there_is_nothing_to_list(tmp_path: Path) -> None:
     assert "shangxin models build" in done.stdout
     with pytest.raises(ManifestError, match="none is kept"):
         Versions(tmp_path / "models").show("v1-x")
+
+
+def test_the_card_says_what_a_version_is_made_of_and_how_good_it_is(tmp_path: Path) -> None:
+    built = build_small(tmp_path)
+    models = ["--models", str(tmp_path / "models")]
+    served = CliRunner().invoke(app, ["card", *models])
+    assert served.exit_code == 0, served.output
+    assert served.output.startswith(f"# Model card: {built.version}\n")
+    assert CliRunner().invoke(app, ["card", built.version, *models]).output == served.output
+    manifest = Versions(tmp_path / "models").show(built.version)
+    for text in (manifest.heads["spans"].npz[:12], manifest.taxonomy, "| safety | hate_en | 8000 | 2666 | MIT | yes |"):
+        assert text in served.output
+    scores = json.loads((WEIGHTS / "spans.json").read_text())["dev"][0]
+    assert f"| spans | entity F1 | {scores['score']:.3f} |" in served.output
+    assert "not on record" not in served.output
+    refused = CliRunner().invoke(app, ["card", "v9-none", *models])
+    assert isinstance(refused.exception, ManifestError)
+    assert "v9-none" in str(refused.exception)
