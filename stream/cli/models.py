@@ -357,6 +357,44 @@ def compare(
 
 
 @app.command()
+def sweep(
+    url: Annotated[
+        str, typer.Option(help="host:port of the model server's gRPC; default: the setting triton.url.")
+    ] = "",
+    rows: Annotated[list[int] | None, typer.Option(help="Rows a call; may be repeated.")] = None,
+    callers: Annotated[list[int] | None, typer.Option(help="Calls at once; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of each setting in each round.", min=0.1)] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Measure the model server at each length of text, rows a call and calls at once; print the table.
+
+    Needs a server (`shangxin stack up --only triton`). The texts are the demo's listings: titles alone, with their
+    description, and with a description of five times the length.
+    """
+    import asyncio
+
+    from inference.client.sweep import sweep as measure
+    from inference.client.sweep import table
+    from inference.client.triton import TritonTransport
+    from stream.cli.progress import progress
+    from stream.demo.catalogue import sweep_texts
+    from stream.settings import load_settings
+
+    async def run() -> str:
+        transport = TritonTransport(url or load_settings().triton.url)
+        try:
+            with progress() as report:
+                found = await measure(
+                    transport, sweep_texts(), rows or [1, 8, 32, 64], callers or [1, 4, 16], seconds, rounds, report
+                )
+        finally:
+            await transport.close()
+        return table(found)
+
+    typer.echo(asyncio.run(run()), nl=False)
+
+
+@app.command()
 def predict(
     task: TaskName,
     data: Annotated[Path, typer.Option(help="Rows: JSON lines or BIOES, plain or .gz.")],

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from inference.contract import ListingInput
 from schemas.product import ProductEventType, RawListing
 from stream.demo.record import SOURCE_LISTINGS, DemoRecord, product, withdrawal
 from stream.demo.spread import Window, spread
@@ -118,3 +119,13 @@ def _lines(name: str, type_: type[T]) -> list[T]:
     decoder = msgspec.json.Decoder(type_)
     text = (resources.files("stream.demo") / name).read_bytes()
     return [decoder.decode(line) for line in text.splitlines() if line]
+
+
+def sweep_texts() -> dict[str, list[ListingInput]]:
+    """The listings at three lengths, for measuring a model server."""
+    rows = [(each.title, each.description or "") for each in listings()]
+    return {
+        "title": [ListingInput(title=title) for title, _ in rows],
+        "title, description": [ListingInput(title=title, description=text) for title, text in rows],
+        "five descriptions": [ListingInput(title=title, description="\n".join([text] * 5)) for title, text in rows],
+    }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc.aio as grpc_aio
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from deploy.embedded.stack import Addresses
 from inference.client.triton import TritonTransport
@@ -24,6 +25,7 @@ from inference.contract import (
     ListingResult,
 )
 from inference.serving.engine import LocalEngine
+from stream.cli.models import app
 from tests.unit.models_fixture import build_small
 from tests.unit.test_model_engine import assert_same, random_listings
 
@@ -128,3 +130,14 @@ async def executed(url: str, model: str) -> tuple[int, int]:
     stats = (await client.get_inference_statistics(model, as_json=True))["model_stats"][0]
     await client.close()
     return int(stats.get("inference_count", 0)), int(stats.get("execution_count", 0))
+
+
+def test_a_sweep_measures_each_setting(url: str) -> None:
+    said = CliRunner().invoke(
+        app,
+        ["sweep", "--url", url, "--rows", "2", "--callers", "1", "--callers", "3", "--seconds", "0.2", "--rounds", "1"],
+    )
+    assert said.exit_code == 0, said.output
+    lines = [line.split(" | ") for line in said.stdout.splitlines() if line.startswith(("| title", "| five"))]
+    assert [(line[1], line[2]) for line in lines] == [("2", "1"), ("2", "3")] * 3
+    assert all(float(line[3].strip("*")) > 0 and line[-1] == "0 |" for line in lines)
