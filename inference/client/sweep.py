@@ -90,7 +90,8 @@ async def _measure(transport: Transport, bodies: Sequence[bytes], setting: Setti
             at += setting.rows
             sent = time.monotonic()
             try:
-                seen.listings += len(await transport.infer(batch, CALL_TIMEOUT_S))
+                answered = await transport.infer(batch, CALL_TIMEOUT_S)  # not within +=, which reads before it waits
+                seen.listings += len(answered)
                 seen.calls.append(time.monotonic() - sent)
             except InferenceError:
                 seen.refused += 1
