@@ -30,9 +30,10 @@ class Tuning:
 
 
 SHARES = {
-    "attributes": 0.44,
-    "spans": 0.22,
+    "attributes": 0.40,
+    "spans": 0.18,
     "weak": 0.05,
+    "worded": 0.08,
     "zh_store_titles": 0.10,
     "cold_zh": 0.10,
     "hate_en": 0.02,
