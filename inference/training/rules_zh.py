@@ -1,9 +1,9 @@
 """Values of common attributes in Chinese listings by their wording: weak labels for names that no labelled set has.
 
 The labelled sets ask their attributes in English; the one Chinese set with names, advertising copy, knows clothes
-alone. A reader trained on them answers Chinese names with the product word. The rules here find values whose wording gives
-them away (`加绒` is a feature, `40码` a size); where a rule finds nothing, nothing is there to be found, and that is
-what a reader learns most from. They are for training only: what is shipped reads, it does not look words up.
+alone. A reader trained on them answers Chinese names with the product word. The rules here find values whose wording
+gives them away (`加绒` is a feature, `40码` a size); where a rule finds nothing, nothing is there to be found, and that
+is what a reader learns most from. They are for training only: what is shipped reads, it does not look words up.
 """
 
 from __future__ import annotations
@@ -65,8 +65,23 @@ PATTERNS: Mapping[str, str] = {
 }  # fmt: skip
 """Chinese name, as in taxonomy/attributes.json, to what its values look like; small and capital letters alike."""
 PRODUCT, BRAND = "产品类型", "品牌"
-NEVER = tuple(
-    "镜片材质 宝石 机芯 处理器 操作系统 作者 出版社 鱼饵类型 琴体材质 葡萄品种 酒精度 面值 适用车型 有效期 洗涤容量 表带材质".split()
+NEVER = (
+    "镜片材质",
+    "宝石",
+    "机芯",
+    "处理器",
+    "操作系统",
+    "作者",
+    "出版社",
+    "鱼饵类型",
+    "琴体材质",
+    "葡萄品种",
+    "酒精度",
+    "面值",
+    "适用车型",
+    "有效期",
+    "洗涤容量",
+    "表带材质",
 )
 """Names whose values hardly any listing of the sentences used has: asked so that a reader says nothing to them."""
 _COMPILED = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in PATTERNS.items()}
