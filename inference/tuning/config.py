@@ -49,6 +49,7 @@ class TrainConfig:
     """A run. rate: of the backbone's parameters; head_rate: of the heads'. tokens: of a batch, padding included.
     warmup: share of the steps in which the rates rise; they fall to 0 after. keep_embedding: weight of
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
+    spike: a batch whose loss is this many times its task's usual one is left out.
     patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
     and other spellings are added (augment.py)."""
 
@@ -60,6 +61,7 @@ class TrainConfig:
     tokens: int = 1_024
     warmup: float = 0.06
     clip: float = 1.0
+    spike: float = 8.0
     keep_embedding: float = 1.0
     scorings: int = 4
     patience: int = 0
