@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ HASH_ROWS = 1 << 13
 """Rows of the table of hashed wording: 8,192 x 24 int8 is 200 KB, and a row is shared by few of the common ones."""
 HASH_SLOTS = 7
 SHAPES = 8
+PLURAL = 4
+"""Letters of the shortest word that has an ending of its own."""
 EDGE = "\x02"
 
 
@@ -57,11 +60,25 @@ class Frame:
 def make_frame(text: str, offsets: NDArray[np.int32]) -> Frame:
     """Units of the part of `text` that the tokens cover. offsets [T, 2]."""
     seen = int(offsets[:, 1].max(initial=0))
-    found = [match.span() for match in UNIT.finditer(text, 0, seen)]
+    found = [span for match in UNIT.finditer(text, 0, seen) for span in _parts(text, *match.span())]
     places = np.array(found, np.int64).reshape(-1, 2)
     words = [text[start:end] for start, end in found]
     touch, whole = _touch(places, offsets)
     return Frame(places[:, 0], places[:, 1], touch, _shapes(text, places, words, whole), _hashed(words))
+
+
+def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A run as it is, but cut where a capital follows a small letter (`drivePart` where a page lost its line breaks)
+    and before a plural's s (values are `Men` in `Mens`): without the two cuts 2.8% of the development values of
+    attributes are not whole units, with them 0.8%."""
+    for at in range(start + 1, end):
+        if text[at].isupper() and text[at - 1].islower():
+            yield start, at
+            start = at
+    if end - start >= PLURAL and text[end - 1] in "sS" and text[end - 2].casefold() not in "siu":
+        yield start, end - 1
+        start = end - 1
+    yield start, end
 
 
 def make_units(text: str, encoded: Encoded) -> Units:

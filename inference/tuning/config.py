@@ -30,9 +30,10 @@ class Tuning:
 
 
 SHARES = {
-    "attributes": 0.44,
-    "spans": 0.22,
+    "attributes": 0.40,
+    "spans": 0.18,
     "weak": 0.05,
+    "worded": 0.08,
     "zh_store_titles": 0.10,
     "cold_zh": 0.10,
     "hate_en": 0.02,
@@ -48,6 +49,7 @@ class TrainConfig:
     """A run. rate: of the backbone's parameters; head_rate: of the heads'. tokens: of a batch, padding included.
     warmup: share of the steps in which the rates rise; they fall to 0 after. keep_embedding: weight of
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
+    spike: a batch whose loss is this many times its task's usual one is left out.
     patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
     and other spellings are added (augment.py)."""
 
@@ -59,6 +61,7 @@ class TrainConfig:
     tokens: int = 1_024
     warmup: float = 0.06
     clip: float = 1.0
+    spike: float = 8.0
     keep_embedding: float = 1.0
     scorings: int = 4
     patience: int = 0

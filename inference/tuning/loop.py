@@ -26,6 +26,9 @@ CHECKPOINT_S = 120.0
 ENCODE_TOKENS = 4_096
 """Of a batch without gradient."""
 
+USUAL_STEPS = 50
+"""Steps over which a task's usual loss is averaged."""
+
 Report = Callable[[str, int, int], None]
 Scores = dict[str, dict[str, float]]
 
@@ -51,6 +54,8 @@ class Trainer:
                 self.heads[task.head_name] = task.head()
             report(f"read {name}", len(train), len(train))
         self._before: dict[int, Tensor] = {}
+        self._usual: dict[str, float] = {}
+        self.left_out = 0
         self._optimiser, self._schedule = self._optimisers()
         self._done, self._best, self._waited = 0, -1.0, 0
 
@@ -102,12 +107,25 @@ class Trainer:
         if task.text and self.config.keep_embedding and self.encoder.can_look_back:
             kept = 1.0 - (hidden.pooled * self._as_it_was(items, ids, mask)).sum(-1)
             total = loss + self.config.keep_embedding * kept.mean()
+        if self._stands_out(name, float(loss.detach())):
+            self._schedule.step()
+            return float(loss.detach())
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], self.config.clip)
         self._optimiser.step()
         self._schedule.step()
         return float(loss.detach())
+
+    def _stands_out(self, name: str, loss: float) -> bool:
+        """Whether a batch is left out, because its loss is not finite or config.spike times what is usual for the
+        task. Such batches end runs: one with weak labels added went from 0.7 to 100 within 300 steps."""
+        usual = self._usual.get(name)
+        out = not math.isfinite(loss) or (usual is not None and loss > self.config.spike * usual)
+        if not out:
+            self._usual[name] = loss if usual is None else usual + (loss - usual) / USUAL_STEPS
+        self.left_out += out
+        return out
 
     def _as_it_was(self, items: Sequence[Item], ids: Tensor, mask: Tensor) -> Tensor:
         """Pooled vectors before tuning, computed once an item."""

@@ -169,6 +169,7 @@ def train(
     share: Annotated[
         list[str] | None, typer.Option(help="TASK=SHARE of the steps; may be repeated; default: all tasks.")
     ] = None,
+    head_rate: Annotated[float, typer.Option(help="Learning rate of the heads.", min=0.0)] = 2e-3,
     fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from the version's adapter.")] = False,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
@@ -187,7 +188,9 @@ def train(
         from inference.tuning.start import export, open_trainer
     except ModuleNotFoundError as error:
         raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
-    config = TrainConfig(steps=steps, rate=rate, seed=seed, augment=augment, shares=shares_of(share or []))
+    config = TrainConfig(
+        steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares_of(share or [])
+    )
     with progress() as report:
         trainer = open_trainer(config, folder, out, report, fresh=fresh)
         scores = trainer.train()

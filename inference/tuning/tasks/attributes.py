@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from inference.model.prompt import KEYWORDS, name_tokens
 from inference.model.tokenizer import IDEOGRAPH
 from inference.tasks.attributes import accept, distinct_values
+from inference.tasks.spans import LABELS
 from inference.tasks.units import make_frame
 from inference.training import corpora
-from inference.training.data import AttributeRow
+from inference.training.data import AttributeRow, SpanRow
 from inference.training.metrics import f1
+from inference.training.rules_zh import BRAND, NEVER, PRODUCT, values_by_wording
 from inference.training.splits import normal_form, split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
 from inference.tuning.augment import more_listings
@@ -29,12 +31,18 @@ category could have, while a third of the training rows have everything that is 
 KEYWORD_SHARE = 0.5
 """Of the training items that are asked for keywords as well."""
 IDEOGRAPHS = re.compile(f"[{IDEOGRAPH}]")
+ASKED = 4
 COPIES = 2
 """Items made of each training row, with names in another order."""
 
 
 def items_of(
-    rows: Sequence[AttributeRow], loading: Loading, seed: int, training: bool, copies: int = COPIES
+    rows: Sequence[AttributeRow],
+    loading: Loading,
+    seed: int,
+    training: bool,
+    copies: int = COPIES,
+    strangers: int = STRANGERS,
 ) -> list[Item]:
     """One item a row and copy; development rows are asked in their own order and nothing else."""
     rng = random.Random(seed)
@@ -49,7 +57,7 @@ def items_of(
         for copy in range(copies if training else 1):
             ask = list(row.ask)
             if training and (copy % 2 or (copies == 1 and rng.random() < 0.5)):
-                ask += [n for n in rng.sample(everything, min(STRANGERS, len(everything))) if n not in row.ask]
+                ask += [n for n in rng.sample(everything, min(strangers, len(everything))) if n not in row.ask]
             if training and rng.random() < KEYWORD_SHARE:
                 ask.append(KEYWORDS["zh" if IDEOGRAPHS.search(text) else "en"])
             order = shuffled(ask, rng) if training else list(range(len(ask)))[:24]
@@ -113,4 +121,32 @@ class Weak(Attributes):
         return items_of(split.train, loading, 2, True), items_of(split.dev, loading, 2, False)
 
 
-TASKS = (Attributes(), Weak())
+class Worded(Attributes):
+    """Chinese sentences and titles with values that their wording gives away (training/rules_zh.py)."""
+
+    name = "worded"
+
+    def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
+        spans = corpora.span_split(loading.data)
+        titles = corpora.category_split(loading.data, corpora.CATEGORY_SETS[0])
+        rng = random.Random(loading.seed)
+        train = [_worded(row, rng) for row in spans.train]
+        train += [_worded(SpanRow(row.text), rng) for row in titles.train]
+        dev = [_worded(row, rng) for row in spans.dev]
+        return items_of(train, loading, 3, True, copies=1, strangers=0), items_of(dev, loading, 3, False)
+
+
+def _worded(row: SpanRow, rng: random.Random) -> AttributeRow:
+    """Asked: ASKED names with values and as many without, and product and brand where they are labelled."""
+    values = values_by_wording(row.text, [(start, end) for start, end, _ in row.spans])
+    found = [name for name, each in values.items() if each]
+    absent = [*(name for name, each in values.items() if not each), *NEVER]
+    ask = rng.sample(found, min(ASKED, len(found))) + rng.sample(absent, ASKED)
+    if row.spans:
+        for name, label in zip((PRODUCT, BRAND), LABELS, strict=True):
+            values[name] = tuple(row.text[start:end] for start, end, of in row.spans if of == label)
+        ask += [PRODUCT, BRAND]
+    return AttributeRow(row.text, "", tuple(ask), {name: values.get(name, ()) for name in ask}, "worded")
+
+
+TASKS = (Attributes(), Weak(), Worded())
