@@ -63,15 +63,14 @@ def swap_values(row: AttributeRow, pool: Pool, rng: random.Random) -> AttributeR
     """Some of the row's values replaced wherever they stand; the row itself where none can be. A value stays where it
     is part of another one, or the value of two attributes."""
     title, description, values = row.title, row.description, dict(row.values)
-    swapped = False
+    text, swapped = attribute_text(row).casefold(), False
     for name, value in _apart(row):
         others = pool.get((row.category, name), [])
         others = others if len(others) >= FEW else pool.get(("", name), [])
+        others = [each for each in others if each.casefold() not in text]
         if not others or rng.random() >= SWAPPED:
             continue
         other = rng.choice(others)
-        if other.casefold() in attribute_text(row).casefold():
-            continue
         place = _standing(value)
         title, description = (place.sub(other.replace("\\", r"\\"), text) for text in (title, description))
         values[name] = tuple(other if each == value else each for each in values[name])

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inference.errors import Misconfigured
 from inference.tuning.backbone import Hidden, TorchEncoder
 from inference.tuning.batching import Stream, cut, padded
 from inference.tuning.config import TrainConfig
@@ -41,8 +40,6 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config, self.encoder, self._run, self._report = config, encoder, run, report
         self.tasks: dict[str, Task] = {n: t for n, t in all_tasks().items() if config.shares.get(n, 0.0) > 0.0}
-        if missing := sorted(set(config.shares) - set(all_tasks())):
-            raise Misconfigured(f"share: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
         self._streams: dict[str, Stream] = {}
         self.dev: dict[str, list[Item]] = {}
         self.heads = nn.ModuleDict()
@@ -189,6 +186,8 @@ class Trainer:
             "random": torch.get_rng_state(),
             "best": self._best,
             "waited": self._waited,
+            "usual": self._usual,
+            "left_out": self.left_out,
         }
         self._run.save(CHECKPOINT_FILE, state)
         return time.monotonic()
@@ -205,6 +204,7 @@ class Trainer:
             self._streams[name].resume(passes, at)
         torch.set_rng_state(state["random"])
         self._done, self._best, self._waited = state["step"], state["best"], state["waited"]
+        self._usual, self.left_out = state["usual"], state["left_out"]
 
     def _restore_best(self) -> None:
         state = self._run.load(BEST_FILE)

@@ -22,7 +22,7 @@ from inference.tuning.config import TrainConfig
 from inference.tuning.extraction import HEAD, load_tagger, tagger_arrays
 from inference.tuning.loop import Report, Scores, Trainer
 from inference.tuning.run import Run
-from inference.tuning.task import Loading
+from inference.tuning.task import Loading, all_tasks
 
 
 def open_trainer(
@@ -30,6 +30,8 @@ def open_trainer(
 ) -> Trainer:
     """A run in `folder`, new or gone on with. weights: its vocabulary, and unless `fresh` the adapter and the tagger
     that a new run starts from. Raises Misconfigured, DataError, OSError."""
+    if missing := sorted(set(config.shares) - set(all_tasks())):
+        raise Misconfigured(f"share: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
     trimmed = TrimmedBackbone(read_backbone(), load_kept(weights / VOCABULARY_FILE))
     words = UnigramTokenizer(build_tokenizer(trimmed.pieces), TEXT_LIMIT)
     characters = UnigramTokenizer(single_ideographs(build_tokenizer(trimmed.pieces)), LIMIT)

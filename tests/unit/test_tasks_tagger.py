@@ -54,6 +54,20 @@ def test_units_split_scripts_digits_and_signs() -> None:
     assert words == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hard drivePart", ["hard", "drive", "Part"]),
+        ("iPhone cases", ["i", "Phone", "case", "s"]),
+        ("Mens JERSEYS", ["Men", "s", "JERSEY", "S"]),
+        ("glass bus tennis gas", ["glass", "bus", "tennis", "gas"]),
+    ],
+)
+def test_words_are_cut_where_values_begin_and_end(text: str, words: list[str]) -> None:
+    units = make_units(text, encoded(text, [(0, len(text))]))
+    assert [text[a:b] for a, b in zip(units.starts, units.ends, strict=True)] == words
+
+
 def test_a_unit_takes_the_mean_of_the_tokens_it_touches() -> None:
     text = "运动鞋 red"
     one = encoded(text, [(0, 3), (4, 5), (5, 7)])
