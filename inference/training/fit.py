@@ -35,7 +35,7 @@ from inference.training.tagging import attribute_text
 COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
 SAFETY_COST = 3.0
-TAG_ROWS, COPY_ROWS = 1_500, 1_000
+TAG_ROWS, COPY_ROWS = 700, 500
 """Listings that pairs are made of; the classifier has 42 weights."""
 HARMLESS_TITLES = 3_000
 """Product titles taken as harmless: without them a head fitted on posts alone calls 8% of
