@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec import structs
+
 from inference.contract import ListingResult, Span
 from schemas.listing import Attribute, Disagreement, Evidence, Keyword, Producer, ProducerKind
 from schemas.product import RawListing
 from stream.enrichment.names import plain
 
 BRAND = "brand"
+BRAND_NAMES = (BRAND, "品牌")
+"""Names under which a schema asks for it; it goes out as BRAND, whatever the language."""
 MODEL_NAME = "listing"
 
 
@@ -75,7 +79,8 @@ def _given(listing: RawListing) -> Iterator[tuple[str, str]]:
 def _by_name(result: ListingResult) -> dict[str, list[Span]]:
     brands = sorted((s for s in result.spans if s.label == BRAND), key=lambda s: (-s.score, s.start))[:1]
     found: dict[str, list[Span]] = {}
-    for span in [*result.attributes, *brands]:
+    for each in [*result.attributes, *brands]:
+        span = structs.replace(each, label=BRAND) if plain(each.label) in BRAND_NAMES else each
         same = found.setdefault(plain(span.label), [])
         if plain(span.text) not in {plain(other.text) for other in same}:
             same.append(span)

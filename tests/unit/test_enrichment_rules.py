@@ -197,6 +197,15 @@ def test_a_brand_of_null_keeps_the_models_brand_out_and_an_absent_one_does_not()
     assert brands(brand="Zeta") == ["Zeta"]
 
 
+def test_a_brand_asked_in_chinese_is_the_attribute_brand_and_goes_out_once() -> None:
+    found = answer(attributes=[span("品牌", "海尔")], spans=[span("brand", "海尔")]).answer
+    assert isinstance(found, ListingResult)
+    assert [(a.name, a.value) for a in attributes(listing(), found)] == [("brand", "海尔")]
+    assert attributes(listing(brand=None), found) == []
+    (seller,) = attributes(listing(brand="美的"), found)
+    assert [each.value for each in seller.disagrees] == ["海尔"]
+
+
 def test_every_value_has_a_producer_and_its_evidence_quotes_the_title() -> None:
     enriched = enriched_from(work(), listing(), answer(), SETTINGS, NOW)
     assert enriched.attributes
