@@ -19,14 +19,27 @@ TASKS = ("category", "attributes", "spans", "keywords", "safety", "embedding")
 Unit = Annotated[float, Meta(ge=0, le=1)]
 
 
+MOST_CLAIMS = 24
+"""Claims of one listing that are checked: as many names as one prompt holds; sellers fill a dozen fields."""
+
+
+class Claim(Struct, frozen=True):
+    """What the seller says of one attribute, beside the text."""
+
+    name: str
+    value: str
+
+
 class ListingInput(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Text of one listing. ask: attribute names to look for; None: those of the category's schema."""
+    """Text of one listing. ask: attribute names to look for; None: those of the category's schema. claims: to be
+    compared with the text, the first MOST_CLAIMS of them."""
 
     title: str
     description: str = ""
     language: str = ""
     category_hint: str = ""
     ask: list[str] | None = None
+    claims: list[Claim] = []
 
 
 class Span(Struct, frozen=True, kw_only=True):
@@ -53,11 +66,23 @@ class NodeScore(Struct, frozen=True):
     ids: list[str] = []
 
 
+class ClaimCheck(Struct, frozen=True, kw_only=True):
+    """Whether the text bears a claim out. verdict: entailed, contradicted, or unknown where the text does not tell;
+    score: its probability. evidence: the stretch that speaks to it, labelled by the claim's name."""
+
+    name: str
+    value: str
+    verdict: str
+    score: Unit
+    evidence: Span | None = None
+
+
 class ListingResult(Struct, frozen=True, kw_only=True, tag="result"):
     """Everything one forward pass gives.
 
     nodes: best first, never empty. attributes: label = attribute name. spans: label = brand or product.
-    keywords: label is empty. safe: 1 is harmless. truncated: the text was longer than the longest bucket.
+    keywords: label is empty. claims: in the order of the input. safe: 1 is harmless.
+    truncated: the text was longer than the longest bucket.
     versions: `model`, `taxonomy`, `schema`, `space` (of the embedding) to version names.
     """
 
@@ -71,6 +96,7 @@ class ListingResult(Struct, frozen=True, kw_only=True, tag="result"):
     tokens: int
     truncated: bool
     versions: dict[str, str]
+    claims: list[ClaimCheck] = []
 
 
 class ListingFault(Struct, frozen=True, kw_only=True, tag="fault"):

@@ -129,12 +129,37 @@ class Disagreement(Struct, frozen=True, kw_only=True):
     producer: Producer
 
 
+class Verdict(StrEnum):
+    """What the listing's text says to a value that was given beside it.
+
+    entailed: it says the same. contradicted: it says otherwise. unknown: it does not tell.
+    """
+
+    ENTAILED = "entailed"
+    CONTRADICTED = "contradicted"
+    UNKNOWN = "unknown"
+
+
+class Check(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A seller's value compared with the listing's text.
+
+    verdict: entailed, contradicted or unknown. score: its probability, 0 to 1. producer: who compared.
+    evidence: the stretch that speaks to it; null where none does.
+    """
+
+    verdict: Word
+    score: Unit
+    producer: Producer
+    evidence: Evidence | None = None
+
+
 class Attribute(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One value of one attribute. Seller over model, person over both.
 
     name: of the attribute. value: as it stands in the listing or as given. score: 0 to 1; 1 for what a
     seller or a person said. producer: who said it. evidence: where it stands; null when it stands
-    nowhere in the text. disagrees: what others said.
+    nowhere in the text. disagrees: what others said. check: a seller's value compared with the text; null
+    for other values and where no model answered.
     """
 
     name: ShortText
@@ -143,6 +168,7 @@ class Attribute(Struct, frozen=True, kw_only=True, omit_defaults=True):
     producer: Producer
     evidence: Evidence | None = None
     disagrees: list[Disagreement] = []
+    check: Check | None = None
 
 
 class Keyword(Struct, frozen=True, kw_only=True, omit_defaults=True):

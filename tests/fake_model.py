@@ -13,6 +13,8 @@ import numpy as np
 from inference.client.transport import Embedding, Reply
 from inference.contract import (
     EMBEDDING_DIM,
+    Claim,
+    ClaimCheck,
     ListingAnswer,
     ListingFault,
     ListingInput,
@@ -32,6 +34,8 @@ DOWN_ONCE = "[down-once]"
 FAULT = "[fault]"
 UNSAFE = "[unsafe]"
 HARMFUL = "[harmful]"
+WRONG = "[wrong]"
+"""In a seller's value: the text says otherwise."""
 SLOW = "[slow]"
 """Answered only once the file `back` exists."""
 
@@ -104,6 +108,17 @@ def result_of(row: ListingInput) -> ListingAnswer:
         tokens=len(row.title),
         truncated=False,
         versions=VERSIONS,
+        claims=[_checked(each, row.title) for each in row.claims],
+    )
+
+
+def _checked(claim: Claim, title: str) -> ClaimCheck:
+    """Entailed where the title holds the value, contradicted where the value says so, else unknown."""
+    at = title.find(claim.value)
+    span = Span(label=claim.name, text=claim.value, score=0.9, field="title", start=at, end=at + len(claim.value))
+    verdict = "entailed" if at >= 0 else "contradicted" if WRONG in claim.value else "unknown"
+    return ClaimCheck(
+        name=claim.name, value=claim.value, verdict=verdict, score=0.95, evidence=span if at >= 0 else None
     )
 
 

@@ -178,6 +178,7 @@ class ListingEngine:
             attributes=found.attributes,
             spans=found.spans,
             keywords=found.keywords,
+            claims=found.claims,
             safe=found.safe,
             tokens=len(known.encoded.ids),
             truncated=known.encoded.truncated,
@@ -234,6 +235,8 @@ def _fault(error: Exception) -> ListingFault:
 def _composed(row: ListingInput) -> Composed | ListingFault:
     texts = {"title": row.title, "description": row.description, "category_hint": row.category_hint}
     texts |= {f"ask[{at}]": name for at, name in enumerate(row.ask or ())}
+    texts |= {f"claims[{at}].name": each.name for at, each in enumerate(row.claims)}
+    texts |= {f"claims[{at}].value": each.value for at, each in enumerate(row.claims)}
     for field, text in texts.items():
         try:
             text.encode()

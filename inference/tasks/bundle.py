@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.contract import ListingInput, NodeScore, Span
+from inference.contract import MOST_CLAIMS, Claim, ClaimCheck, ListingInput, NodeScore, Span
 from inference.model.encoder import Encoded
 from inference.model.names import Names
 from inference.model.prompt import KEYWORDS
@@ -25,6 +25,7 @@ from inference.tasks.reading import Reading, in_prompts
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import MEANING, PROMPTS, SpanHead
 from inference.tasks.tagger import Found
+from inference.tasks.tags import TagFinder, TagHead
 from inference.tasks.units import Units
 from inference.tasks.weights import load_head
 from inference.taxonomy import AttributeSchema, Taxonomy
@@ -44,12 +45,13 @@ BRAND, PRODUCT = "Brand", "Product Type"
 
 @dataclass(frozen=True)
 class First:
-    """What the text alone says. names: asked for the listing. prompts: how they are asked."""
+    """What the text alone says. names: asked for the listing. claims: to be checked. prompts: how both are asked."""
 
     language: str
     nodes: list[NodeScore]
     safe: float
     names: tuple[str, ...]
+    claims: tuple[Claim, ...]
     prompts: list[tuple[str, ...]]
 
 
@@ -61,6 +63,7 @@ class Findings:
     attributes: list[Span]
     spans: list[Span]
     keywords: list[Span]
+    claims: list[ClaimCheck]
     safe: float
 
 
@@ -71,7 +74,9 @@ class TaskBundle:
         self._taxonomy, self._schema = taxonomy, schema
         tagger = load_head(heads, TAGGER)
         self._category = CategoryHead(load_head(heads, "category"))
-        self._attributes = AttributeHead(load_head(heads, "attributes"), tagger)
+        attributes = load_head(heads, "attributes")
+        self._attributes = AttributeHead(attributes, tagger)
+        self._tags = TagHead(load_head(heads, "tags"), TagFinder(attributes, tagger))
         self._spans = SpanHead(load_head(heads, "spans"), tagger)
         self._keywords = KeywordHead(load_head(heads, "keywords"))
         self._safety = SafetyHead(load_head(heads, "safety"))
@@ -91,7 +96,9 @@ class TaskBundle:
         wanted = row.ask if row.ask is not None else self._schema.names_for(nodes[0].node, language)
         names = tuple(dict.fromkeys(wanted))
         safe = round(1.0 - self._safety.harmful(encoded, composed.text), SCORE_DIGITS)
-        return First(language, nodes, safe, names, in_prompts(names, heads_of(language)))
+        claims = tuple(each for each in row.claims if each.name.strip() and each.value.strip())[:MOST_CLAIMS]
+        asked = (*names, *(each.name for each in claims))
+        return First(language, nodes, safe, names, claims, in_prompts(asked, heads_of(language)))
 
     def second(self, composed: Composed, first: First, readings: Sequence[Reading]) -> Findings:
         """From what each prompt of `first` came to."""
@@ -117,8 +124,18 @@ class TaskBundle:
             ),
             spans=place.all(spans),
             keywords=_distinct(place.all([("", Found(each.first, each.last, each.score)) for each in keywords])),
+            claims=[self._check(composed, each, readings) for each in first.claims],
             safe=first.safe,
         )
+
+    def _check(self, composed: Composed, claim: Claim, readings: Sequence[Reading]) -> ClaimCheck:
+        reading = next(each for each in readings if claim.name in each.names)
+        found = self._tags.match(composed.text, reading, claim.name, claim.value)
+        evidence = None
+        if found.evidence is not None:
+            evidence = _Placer(composed, reading.units).stretch(claim.name, *found.evidence, found.score)
+        score = round(found.score, SCORE_DIGITS)
+        return ClaimCheck(name=claim.name, value=claim.value, verdict=found.label, score=score, evidence=evidence)
 
     def _rank(self, encoded: Encoded, language: str) -> list[NodeScore]:
         scores = softmax(self._category.matcher.scores(encoded, self._nodes))
@@ -157,10 +174,14 @@ class _Placer:
 
     def _span(self, label: str, each: Found) -> Span | None:
         start, end = int(self._units.starts[each.first]), int(self._units.ends[each.last])
+        return self.stretch(label, start, end, each.score)
+
+    def stretch(self, label: str, start: int, end: int, score: float) -> Span | None:
+        """Code points of the text; None where they are of no single field of the listing."""
         part = self._composed.locate(start, end)
         if part is None or part.field == HINT or part.end - part.start != end - start:
             return None
-        score = round(min(max(each.score, 0.0), 1.0), SCORE_DIGITS)
+        score = round(min(max(score, 0.0), 1.0), SCORE_DIGITS)
         text = self._composed.text[start:end]
         return Span(label=label, text=text, score=score, field=part.field, start=part.start, end=part.end)
 

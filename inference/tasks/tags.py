@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.tasks.category import unit
 from inference.tasks.reading import Reading
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Units
@@ -24,7 +23,7 @@ from inference.tasks.weights import HeadFile
 LABELS = ("contradicted", "unknown", "entailed")
 LEAST = 0.02
 """Probability from which a stretch is looked at: one in fifty still tells what the text may be about."""
-SIGNS = 13
+SIGNS = 11
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 NEGATIONS = ("不", "无", "非", "未", "没有", "not ", "no ", "non-", "non ", "without ", "free of ")
 FREED = (" free", "-free", " less", "less")
@@ -69,10 +68,10 @@ class TagHead:
     def __init__(self, file: HeadFile, finder: TagFinder) -> None:
         self._weights, self._bias, self._finder = file.arrays["weights"], file.arrays["bias"], finder
 
-    def match(self, text: str, reading: Reading, name: str, value: str, meaning: Floats) -> Match:
-        """reading: of a prompt that asks `name`. meaning: pooled vector of the value [384]."""
+    def match(self, text: str, reading: Reading, name: str, value: str) -> Match:
+        """reading: of a prompt that asks `name`."""
         found = self._finder.find(reading, name)
-        scores = signs(text, reading.units, found, value, meaning) @ self._weights + self._bias
+        scores = signs(text, reading.units, found, value) @ self._weights + self._bias
         odds = np.exp(scores - scores.max())
         odds /= odds.sum()
         label = int(odds.argmax())
@@ -82,7 +81,7 @@ class TagHead:
         return Match(LABELS[label], float(odds[label]), evidence)
 
 
-def signs(text: str, units: Units, found: Sequence[Found], value: str, meaning: Floats) -> Floats:
+def signs(text: str, units: Units, found: Sequence[Found], value: str) -> Floats:
     """What speaks for and against a value, fp32 [SIGNS]. found: what the tagger says of its attribute."""
     plain, words = normal(value), [normal(_text(text, units, each)) for each in found]
     likeness = [dice(plain, word) for word in words]
@@ -92,10 +91,6 @@ def signs(text: str, units: Units, found: Sequence[Found], value: str, meaning: 
     other = max((f.score * (1.0 - each) for f, each in zip(found, likeness, strict=True)), default=0.0)
     stands, denied = occurrence(text, value)
     mine, theirs = set(NUMBER.findall(plain)), set(NUMBER.findall(words[0])) if words else set()
-    near = 0.0
-    if found:
-        state = units.states[found[0].first : found[0].last + 1].mean(0)
-        near = float(unit(state[None])[0] @ unit(meaning[None])[0])
     return np.array(
         [
             exact,
@@ -106,8 +101,6 @@ def signs(text: str, units: Units, found: Sequence[Found], value: str, meaning: 
             stands,
             stands * best,
             denied,
-            near,
-            near * best,
             best * bool(mine and theirs and mine <= theirs),
             best * bool(mine and theirs and not mine & theirs),
             min(len(plain), 40) / 40,

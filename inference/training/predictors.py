@@ -160,8 +160,8 @@ class Predictors:
     def tag_signs(self, step: str, pairs: Sequence[Said]) -> list[NDArray[np.float32]]:
         """What the classifier of tag matching sees of each pair."""
         return [
-            signs(pair.text, reading.units, self.tag_finder.find(reading, pair.name), pair.value, meaning)
-            for pair, reading, meaning in self._tag_readings(step, pairs)
+            signs(pair.text, reading.units, self.tag_finder.find(reading, pair.name), pair.value)
+            for pair, reading in self._tag_readings(step, pairs)
         ]
 
     def tags(self, rows: Sequence[TagRow]) -> list[Match]:
@@ -169,8 +169,8 @@ class Predictors:
         head = TagHead(load_head(self._weights, "tags"), self.tag_finder)
         pairs = [Said(compose(row.title, row.description).text, row.name, row.value) for row in rows]
         return [
-            head.match(pair.text, reading, pair.name, pair.value, meaning)
-            for pair, reading, meaning in self._tag_readings("pairs", pairs)
+            head.match(pair.text, reading, pair.name, pair.value)
+            for pair, reading in self._tag_readings("pairs", pairs)
         ]
 
     @cached_property
@@ -178,12 +178,10 @@ class Predictors:
         """The tagger as tag matching asks it."""
         return TagFinder(load_head(self._weights, "attributes"), self.tagger)
 
-    def _tag_readings(self, step: str, pairs: Sequence[Said]) -> Iterator[tuple[Said, Reading, NDArray[np.float32]]]:
-        values = list(dict.fromkeys(pair.value for pair in pairs))
-        meanings = dict(zip(values, self.encode(f"{step}: values", values), strict=True))
+    def _tag_readings(self, step: str, pairs: Sequence[Said]) -> Iterator[tuple[Said, Reading]]:
         readings = self.read(step, [pair.text for pair in pairs], [(pair.name,) for pair in pairs])
         for pair, (reading,) in zip(pairs, readings, strict=True):
-            yield pair, reading, meanings[pair.value].pooled
+            yield pair, reading
 
     def safety(self, rows: Sequence[TextRow]) -> list[float]:
         """Probability of harmful."""

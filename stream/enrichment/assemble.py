@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgspec import UNSET, UnsetType
 
 from inference.client import Answer
-from inference.contract import ListingInput, ListingResult
+from inference.contract import MOST_CLAIMS, Claim, ListingInput, ListingResult
 from inference.taxonomy.tree import primary
 from schemas.listing import (
     Category,
@@ -15,23 +17,35 @@ from schemas.listing import (
     Language,
     Status,
     Times,
+    Verdict,
 )
 from schemas.product import RawListing
 from stream.enrichment.names import plain
 from stream.enrichment.quality import quality
-from stream.enrichment.values import MODEL_NAME, attributes, keywords, model_producer, seller_producer
+from stream.enrichment.values import (
+    MODEL_NAME,
+    attributes,
+    given_values,
+    keywords,
+    model_producer,
+    seller_producer,
+)
 from stream.enrichment.vectors import float32_vector
 from stream.enrichment.work import Work
 from stream.settings import EnrichmentSettings
 
+SURE = 0.9
+"""Of a contradiction, before it is remarked on: a false alarm costs more trust than a silent one."""
+
 
 def model_input(listing: RawListing) -> ListingInput:
-    """What the model is asked; attribute names are those of the category's schema."""
+    """What the model is asked: attribute names are those of the category's schema, claims what the seller says."""
     return ListingInput(
         title=listing.title,
         description=listing.description if isinstance(listing.description, str) else "",
         language=_primary(listing) or "",
         category_hint=listing.category_hint if isinstance(listing.category_hint, str) else "",
+        claims=[Claim(name, value) for name, value in islice(given_values(listing), MOST_CLAIMS)],
     )
 
 
@@ -146,6 +160,10 @@ def _remarks(listing: RawListing, result: ListingResult) -> list[str]:
         remarks.append(f"the seller says the language is {given}, the model reads {result.language}")
     if isinstance(hint, str) and hint.strip() and not _hinted(hint, result):
         remarks.append(f"the seller's category hint {hint!r} names none of the chosen category's steps")
+    for each in result.claims:
+        if each.verdict == Verdict.CONTRADICTED and each.score >= SURE:
+            says = f"it says {each.evidence.text!r}" if each.evidence else "it denies it"
+            remarks.append(f"the text contradicts the seller's {each.name} {each.value!r}: {says}")
     if result.truncated:
         remarks.append("the text is longer than the model reads; its end was not seen")
     return remarks

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import structs
 
 from inference.contract import ListingResult, Span
-from schemas.listing import Attribute, Disagreement, Evidence, Keyword, Producer, ProducerKind
+from schemas.listing import Attribute, Check, Disagreement, Evidence, Keyword, Producer, ProducerKind
 from schemas.product import RawListing
 from stream.enrichment.names import plain
 
@@ -44,21 +44,21 @@ def keywords(result: ListingResult) -> list[Keyword]:
 def attributes(listing: RawListing, result: ListingResult | None) -> list[Attribute]:
     """Seller's attributes in their order, then the model's of other names by falling score.
 
-    A model value of a name that the seller gave goes into `disagrees` of the seller's first value
-    where it differs from all of them. The brand is the attribute `brand`; a brand of null says that
-    there is none, so none of the model's goes out.
+    A model value of a name that the seller gave goes into `disagrees` of the seller's first value where it differs from
+    all of them; each value of the seller's carries how it fares with the text. The brand is the attribute `brand`; a
+    brand of null says that there is none, so none of the model's goes out.
     """
     spans = _by_name(result) if result is not None else {}
     given: dict[str, list[str]] = {}
     names: dict[str, str] = {}
-    for name, value in _given(listing):
+    for name, value in given_values(listing):
         names.setdefault(plain(name), name)
         given.setdefault(plain(name), []).append(value)
-    producer = seller_producer(listing)
+    producer, checks = seller_producer(listing), _checks(result)
     found = [
         attribute
         for key, values in given.items()
-        for attribute in _sellers(names[key], values, _said(result, spans.get(key, [])), producer)
+        for attribute in _sellers(names[key], values, _said(result, spans.get(key, [])), producer, checks)
     ]
     if result is None:
         return found
@@ -67,7 +67,8 @@ def attributes(listing: RawListing, result: ListingResult | None) -> list[Attrib
     return found + _models(models, model_producer(result))
 
 
-def _given(listing: RawListing) -> Iterator[tuple[str, str]]:
+def given_values(listing: RawListing) -> Iterator[tuple[str, str]]:
+    """(name, value) of what the seller says beside the text, the brand first."""
     if isinstance(listing.brand, str) and listing.brand.strip():
         yield BRAND, listing.brand
     for name, value in listing.attributes.items():
@@ -94,11 +95,35 @@ def _said(result: ListingResult | None, spans: list[Span]) -> list[Disagreement]
     return [Disagreement(value=span.text, score=span.score, producer=producer) for span in spans]
 
 
-def _sellers(name: str, values: list[str], model: list[Disagreement], producer: Producer) -> Iterator[Attribute]:
+Checks = dict[tuple[str, str], Check]
+
+
+def _checks(result: ListingResult | None) -> Checks:
+    """By name and value, as they are compared."""
+    found: Checks = {}
+    if result is None:
+        return found
+    for each in result.claims:
+        evidence = evidence_of(each.evidence) if each.evidence else None
+        check = Check(verdict=each.verdict, score=each.score, producer=model_producer(result), evidence=evidence)
+        found[plain(each.name), plain(each.value)] = check
+    return found
+
+
+def _sellers(
+    name: str, values: list[str], model: list[Disagreement], producer: Producer, checks: Checks
+) -> Iterator[Attribute]:
     said = {plain(value) for value in values}
     other = [each for each in model if plain(each.value) not in said]
     for number, value in enumerate(values):
-        yield Attribute(name=name, value=value, score=1.0, producer=producer, disagrees=other if number == 0 else [])
+        yield Attribute(
+            name=name,
+            value=value,
+            score=1.0,
+            producer=producer,
+            disagrees=other if number == 0 else [],
+            check=checks.get((plain(name), plain(value))),
+        )
 
 
 def _models(spans: Iterable[Span], producer: Producer) -> list[Attribute]:

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from inference.client import Answer
-from inference.contract import ListingInput, ListingResult, Span
+from inference.contract import MOST_CLAIMS, ListingInput, ListingResult, Span
 from schemas.envelope import Envelope, headers_of
 from schemas.errors import Reason, RecordError, UnknownType
 from schemas.listing import EnrichmentRequest, RequestKind, Revision, SourceEvent, Status
@@ -33,7 +33,7 @@ from stream.enrichment.work import Work
 from stream.kafka.publish import partition_of
 from stream.prices import price_band
 from stream.settings import EnrichmentSettings, Settings
-from tests.fake_model import embedding_of, result_of
+from tests.fake_model import WRONG, embedding_of, result_of
 from tests.unit.test_kafka_parts import Raw
 
 NOW = 1_780_000_000_000
@@ -195,6 +195,38 @@ def test_a_brand_of_null_keeps_the_models_brand_out_and_an_absent_one_does_not()
     assert brands(brand=None) == []
     assert brands() == ["Acme"]
     assert brands(brand="Zeta") == ["Zeta"]
+
+
+def test_what_the_seller_says_is_asked_and_the_texts_verdict_goes_with_it() -> None:
+    said = listing(
+        title="Blue cup", brand="Acme", attributes={"colour": ["Blue", "Teal"], "size": f"{WRONG} huge", "empty": " "}
+    )
+    asked = model_input(said)
+    assert [(each.name, each.value) for each in asked.claims] == [
+        ("brand", "Acme"), ("colour", "Blue"), ("colour", "Teal"), ("size", f"{WRONG} huge"),
+    ]  # fmt: skip
+    result = result_of(asked)
+    assert isinstance(result, ListingResult)
+    enriched = enriched_from(work(), said, Answer(result, embedding_of("x")), SETTINGS, NOW)
+    checks = {(a.name, a.value): a.check for a in enriched.attributes if a.producer.kind == "seller"}
+    verdicts = {key: check.verdict for key, check in checks.items() if check is not None}
+    assert verdicts == {
+        ("brand", "Acme"): "unknown", ("colour", "Blue"): "entailed", ("colour", "Teal"): "unknown",
+        ("size", f"{WRONG} huge"): "contradicted",
+    }  # fmt: skip
+    blue = checks["colour", "Blue"]
+    assert blue is not None
+    assert blue.evidence is not None
+    assert said.title[blue.evidence.start : blue.evidence.end] == "Blue"
+    assert [reason for reason in enriched.reasons if "contradicts" in reason] == [
+        f"the text contradicts the seller's size '{WRONG} huge': it denies it"
+    ]
+    assert all(a.check is None for a in degraded_from(work(), said, "down", NOW).attributes)
+
+
+def test_only_so_many_values_are_asked() -> None:
+    many = {f"name {at}": "x" for at in range(MOST_CLAIMS + 5)}
+    assert len(model_input(listing(attributes=many)).claims) == MOST_CLAIMS
 
 
 def test_a_brand_asked_in_chinese_is_the_attribute_brand_and_goes_out_once() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from inference.contract import EMBEDDING_DIM, ListingFault, ListingInput, ListingResult, Span
+from inference.contract import EMBEDDING_DIM, Claim, ListingFault, ListingInput, ListingResult, Span
 from inference.model.encoder import ONNX_FILE, OnnxSession
 from inference.serving.engine import Answers, ListingEngine, LocalEngine
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, READER
@@ -163,3 +163,26 @@ def test_names_asked_beyond_the_schema_change_nothing_for_the_others(engine: Loc
     assert second == engine.answer([asking])[0][0]
     assert isinstance(third, ListingFault)
     assert "ask[0]" in third.message
+
+
+def test_claims_are_compared_with_the_text(engine: LocalEngine) -> None:
+    title, more = "Red cotton summer dress", "With pockets. Machine washable."
+    claims = [Claim("Color", "red"), Claim("Color", "Blue"), Claim("Voltage", "220V"), Claim("Material", "Cotton")]
+    ((result, _),) = engine.answer([ListingInput(title=title, description=more, claims=claims)])
+    assert isinstance(result, ListingResult)
+    assert [(each.name, each.value) for each in result.claims] == [(each.name, each.value) for each in claims]
+    color, blue, voltage, material = result.claims
+    assert [each.verdict for each in (color, material)] == ["entailed", "entailed"]
+    assert color.evidence is not None
+    assert (color.evidence.field, color.evidence.text) == ("title", "Red")
+    assert [each.verdict for each in (blue, voltage)] != ["entailed", "entailed"]
+    assert "Voltage" not in {span.label for span in result.attributes}, "a claim's name is not an attribute asked"
+    ((plain, _),) = engine.answer([ListingInput(title=title, description=more)])
+    assert isinstance(plain, ListingResult)
+    assert plain.claims == []
+
+
+def test_a_claim_with_half_a_character_is_a_fault(engine: LocalEngine) -> None:
+    ((fault, _),) = engine.answer([ListingInput(title="cup", claims=[Claim("Color", "\ud800")])])
+    assert isinstance(fault, ListingFault)
+    assert "claims[0].value" in fault.message

@@ -44,7 +44,7 @@ def test_without_anything_found_the_signs_say_only_what_the_text_says() -> None:
     places = np.zeros(0, np.int64)
     shapes, hashed = np.zeros((0, SHAPES), np.float32), np.zeros((0, HASH_SLOTS), np.int64)
     nothing = Units(places, places, np.zeros((0, 384), np.float32), shapes, hashed)
-    found = signs("red dress", nothing, [], "red", np.ones(384, np.float32))
+    found = signs("red dress", nothing, [], "red")
     assert found.shape == (SIGNS,)
     assert found[:5].tolist() == [0.0] * 5
     assert found[5] == 1.0
