@@ -1,4 +1,4 @@
-"""The two models' configurations: tensors, batching, queues and instances, with the reason of each number."""
+"""The models' configurations: tensors, batching, queues and instances, with the reason of each number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECOND_US = 1_000_000
 LISTING_BATCH = 64
 """Twice the client's batch: two clients' batches that arrive together are tokenised and encoded together."""
 LISTING_INSTANCES = 2
-"""One decodes while the other waits for the encoder; more would only hold memory (120 MB each)."""
+"""One decodes while the other waits for the encoder; more would only hold memory (310 MB each)."""
 LISTING_DELAY_US = 2_000
 """A fiftieth of what a batch of 32 titles takes on two cores, so it is not felt, and bursts find mates."""
 LISTING_QUEUE = 256
@@ -34,8 +34,9 @@ ENCODER_TIMEOUT_US = 15 * SECOND_US
 
 @dataclass(frozen=True)
 class Cores:
-    """How the encoder uses a machine. instances: processes, each with a copy of the weights (340 MB) and
-    `threads` runs at the same time. Instances overlap calls of different buckets, threads split large ones."""
+    """How the encoder uses a machine. instances: processes, each with a copy of the weights (630 to 860 MB in all after
+    long texts) and `threads` runs at the same time. Instances overlap calls of different buckets, threads split large
+    ones."""
 
     instances: int
     threads: int
