@@ -40,8 +40,8 @@ OUTPUTS = ("states", "features", "pooled")
 
 
 class EncoderGraph:
-    """Builds the graph of one backbone. factors: once built, by the name of a state the matrix [columns, rows] that
-    it is multiplied with."""
+    """Builds the graph of one backbone. products: once built, by the name of a state the matrices that it is
+    multiplied with: (name, rows, columns) of the backbone's."""
 
     def __init__(self, backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> None:
         self._from = backbone
@@ -49,7 +49,7 @@ class EncoderGraph:
         self._ranges = dict(ranges or {})
         self._graph = Nodes()
         self._rounded: dict[str, str] = {}
-        self.factors: dict[str, NDArray[np.float32]] = {}
+        self.products: dict[str, Sequence[tuple[str, int, int]]] = {}
 
     @property
     def shared(self) -> set[str]:
@@ -67,7 +67,7 @@ class EncoderGraph:
         self._outputs(kept)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(
-            self._finish(list(self.factors) if shown else []),
+            self._finish(list(self.products) if shown else []),
             opset_imports=opsets,
             producer_name="shangxin",
             ir_version=10,
@@ -153,7 +153,7 @@ class EncoderGraph:
         """state x weight [columns, rows] + bias; in int8 where the range of `state` is known. matrices: (name, rows,
         columns) of the backbone's, joined by rows."""
         graph = self._graph
-        self.factors[state] = np.concatenate([self._from.weights(*each) for each in matrices]).T
+        self.products[state] = matrices
         graph.weight(f"{name}.b", bias)
         parts = [graph.matrix(each, *self._from.stored(each, rows, columns)) for each, rows, columns in matrices]
         joined = parts[0] if len(parts) == 1 else graph.op("Concat", parts, f"{name}.joined", axis=0)

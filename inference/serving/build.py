@@ -28,7 +28,7 @@ from inference.serving import layout
 from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
 from inference.serving.pbtxt import to_pbtxt
-from inference.serving.versions import Versions, put_in_place
+from inference.serving.versions import Versions, link, put_in_place
 from inference.tasks.bundle import HEADS
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
 from inference.taxonomy.schema import DEFAULT_ATTRIBUTES
@@ -225,8 +225,8 @@ def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, 
         shutil.copyfile(CODE / "serving" / "triton" / program / MODEL_FILE, version / MODEL_FILE)
         _copy_code(version)
     for part, place in ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER)):
-        _link(part / ONNX_FILE, root / place / ONNX_FILE)
-        _link(parts.encoder / MATRICES_FILE, root / place / MATRICES_FILE)
+        link(part / ONNX_FILE, root / place / ONNX_FILE)
+        link(parts.encoder / MATRICES_FILE, root / place / MATRICES_FILE)
         manifest.save(root / place)
     artefacts = root / layout.LISTING / layout.ARTEFACTS
     (artefacts / layout.HEADS).mkdir(parents=True)
@@ -245,14 +245,6 @@ def _copy_code(version: Path) -> None:
         target = version / CODE.name / file.relative_to(CODE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The backbone's matrices are 23 MB, and both encoders have them: linked where the file system can."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _taxonomy_text(taxonomy: Taxonomy) -> bytes:

@@ -130,13 +130,14 @@ def _put(source: Path, target: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         made = work / "made"
-        shutil.copytree(source, made, copy_function=_link)
+        shutil.copytree(source, made, copy_function=link)
         put_in_place(target, made)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str | Path, target: str | Path) -> None:
+    """A second name for a file, where the file system can; else a copy."""
     try:
         os.link(source, target)
     except OSError:

@@ -19,7 +19,7 @@ from inference.model.text import compose
 from inference.tasks.category import NameMatcher, NameSide, node_side
 from inference.tasks.weights import as_stored, load_head, save_head
 from inference.taxonomy import Taxonomy
-from inference.training.answers import open_predictors
+from inference.training.answers import open_encodings
 from inference.training.data import DataError, TextRow, read_text_rows
 from inference.training.fit_category import Listing, best_heat, fit_matcher
 from inference.training.metrics import Measure, mean_measure
@@ -52,7 +52,8 @@ def adapt(rows: Path, taxonomy: Taxonomy, weights: Path, out: Path, cache: Path,
     split = split_by_group(labelled, lambda row: row.text, lambda row: row.text)
     if len(split.dev) < LEAST_DEV or not split.train:
         raise Rejected(f"{rows}: {len(labelled)} rows leave {len(split.dev)} for development; at least {LEAST_DEV}")
-    predictors = open_predictors(weights, cache, taxonomy, 0, report)
+    # Kept: names are asked for twice, and a second try with other rows has most of its texts already.
+    predictors = Predictors(weights, open_encodings(cache, weights, 0, keep=True), taxonomy, report)
     names = predictors.node_names()
     side = node_side([names["node.en"], names["node.zh"]], taxonomy)
     at = {node: row for row, node in enumerate(taxonomy.nodes)}

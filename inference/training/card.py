@@ -46,7 +46,7 @@ def card(models: Path) -> str:
         "",
         "## Data",
         "",
-        *_table(("Head", "Set", "Rows fitted on", "measured on", "Licence", "Commercial use"), _data(metas)),
+        *_table(("Head", "Set", "Rows fitted on", "measured on", "Licence", "Commercial use", "Source"), _data(metas)),
         "",
         "## Thresholds",
         "",
@@ -65,8 +65,10 @@ def _data(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for task, meta in metas.items():
         for name, (train, dev, _dropped) in _row_counts(meta).items():
             known = DATA_SETS.get(name)
-            licence, commercial = (known.licence, known.commercial) if known else (UNKNOWN_SET, False)
-            yield task, name, str(train), str(dev), licence, "yes" if commercial else "no"
+            stated = (
+                (known.licence, "yes" if known.commercial else "no", known.source) if known else (UNKNOWN_SET, "no", "")
+            )
+            yield task, name, str(train), str(dev), *stated
 
 
 def _row_counts(meta: Mapping[str, Any]) -> dict[str, list[int]]:

@@ -37,7 +37,7 @@ def measure_ranges(backbone: BackboneWeights, batches: Sequence[Batch], report: 
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = list(graph.factors)
+    names = list(graph.products)
     seen: dict[str, list[NDArray[np.float16]]] = {name: [] for name in names}
     for batch in _first(batches):
         inside = batch.attention_mask.astype(bool)
@@ -46,7 +46,8 @@ def measure_ranges(backbone: BackboneWeights, batches: Sequence[Batch], report: 
             seen[name].append(state[inside].astype(np.float16))
     found = {}
     for at, name in enumerate(names):
-        found[name] = best_range(np.concatenate(seen.pop(name)).astype(np.float32), graph.factors[name])
+        weight = np.concatenate([backbone.weights(*each) for each in graph.products[name]]).T
+        found[name] = best_range(np.concatenate(seen.pop(name)).astype(np.float32), weight)
         report(at + 1, len(names))
     return found
 

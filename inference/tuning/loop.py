@@ -67,7 +67,10 @@ class Trainer:
             name = draws[self._done]
             loss = self._step(name)
             self._done += 1
-            self._run.log(self._done, {f"loss {name}": loss, "rate": float(self._schedule.get_last_lr()[-1])})
+            self._run.log(
+                self._done,
+                {f"loss {name}": loss, "rate": float(self._schedule.get_last_lr()[-1]), "left out": self.left_out},
+            )
             self._report("train", self._done, self.config.steps)
             if self._done % every == 0 or self._done == self.config.steps:
                 if self._scored((time.monotonic() - begun) / (self._done - first)):
