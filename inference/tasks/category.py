@@ -15,6 +15,8 @@ from inference.tasks.weights import HeadFile
 from inference.taxonomy import Taxonomy
 
 LINEAR = ("mean", "scale", "idf", "dense", "sparse", "bias", "temperature")
+SHOP = ("shop_idf", "shop")
+"""What a set whose rows name their shops has besides."""
 PARENT_SHARE = 0.3
 """How much of its parent's names a node takes on: enough to tell `Cases` of phones from those of instruments,
 and a node's own name stays what counts."""
@@ -79,7 +81,7 @@ class CategoryHead:
     def __init__(self, file: HeadFile) -> None:
         self.matcher = NameMatcher({name: value for name, value in file.arrays.items() if "." not in name})
         self.sets = {
-            name: Linear(labels, {part: file.arrays[f"{name}.{part}"] for part in LINEAR})
+            name: Linear(labels, {part: file.arrays[f"{name}.{part}"] for part in _parts(name, file)})
             for name, labels in file.meta["sets"].items()
         }
 
@@ -88,6 +90,10 @@ class CategoryHead:
         known = {name: len(set(labels) & set(model.labels)) for name, model in self.sets.items()}
         best = max(known, key=lambda name: known[name], default=None)
         return best if best is not None and known[best] else None
+
+
+def _parts(name: str, file: HeadFile) -> tuple[str, ...]:
+    return LINEAR + SHOP if f"{name}.{SHOP[0]}" in file.arrays else LINEAR
 
 
 class LabelChooser:
@@ -103,14 +109,16 @@ class LabelChooser:
         self._known = np.array([at for at, label in enumerate(labels) if label in fitted], np.int64)
         self._columns = np.array([fitted.index(labels[at]) for at in self._known.tolist()], np.int64)
 
-    def probabilities(self, encoded: Encoded, text: str) -> Floats:
-        """Of each label: [N]. What the names give to the known labels together is shared out by the fitted weights."""
+    def probabilities(self, encoded: Encoded, text: str, shop: str = "") -> Floats:
+        """Of each label: [N]. shop: the name of who sells it, where it is known.
+
+        What the names give to the known labels together is shared out by the fitted weights."""
         if self._linear is not None and len(self._known) == len(self.labels):
             by_name = np.full(len(self.labels), 1.0 / len(self.labels), np.float32)
         else:
             by_name = softmax(self._matcher.scores(encoded, self._vectors))
         if self._linear is not None and len(self._known):
-            share = softmax(self._linear.log_odds(encoded.features, text)[self._columns])
+            share = softmax(self._linear.log_odds(encoded.features, text, shop)[self._columns])
             by_name[self._known] = by_name[self._known].sum() * share
         return by_name
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import jieba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +13,7 @@ from inference.tasks.category import unit
 from inference.tasks.tagger import Found
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
+from inference.tasks.words import CHINESE, words_of
 
 MOST = 10
 """Keywords of a listing."""
@@ -28,8 +27,6 @@ _ENGLISH = (
 )
 _CHINESE = "的 了 和 与 及 或 在 是 有 为 把 被 也 就 都 而 但 等 个 款 新 这 那 一 包邮 新款 正品 特价 促销"
 STOP_WORDS = frozenset(_ENGLISH.split()) | frozenset(_CHINESE.split())
-
-jieba.setLogLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -154,11 +151,11 @@ def _words(text: str, units: Units) -> Iterator[tuple[int, int]]:
     """Words of two characters or more, and neighbouring pairs of them, as the dictionary cuts the text."""
     starts = {start: at for at, start in enumerate(units.starts[:DEEPEST].tolist())}
     ends = {end: at for at, end in enumerate(units.ends[:DEEPEST].tolist())}
-    if text.isascii():
-        return
     before: int | None = None
-    for word, start, end in jieba.tokenize(text[: int(units.ends[:DEEPEST][-1])]):
-        good = start in starts and end in ends and any("\u4e00" <= c <= "\u9fff" for c in word)
+    for found in words_of(text[: int(units.ends[:DEEPEST][-1])]):
+        start, end = found.start, found.end
+        word = text[start:end]
+        good = start in starts and end in ends and CHINESE.search(word)
         if good and word not in STOP_WORDS:
             if len(word) > 1:
                 yield starts[start], ends[end]

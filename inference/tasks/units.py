@@ -1,4 +1,8 @@
-"""Text as units that spans are made of: runs of letters, runs of digits, single Chinese characters and signs."""
+"""Text as units that spans are made of: runs of letters, runs of digits, single Chinese characters and signs.
+
+What is known of a unit besides its states: its shape, its wording and that of its neighbours, and the Chinese word that
+it is part of. A prompt's tokens are single ideographs, so the encoder is not told where words end; a dictionary knows.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,13 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 from inference.model.tokenizer import IDEOGRAPH
+from inference.tasks.words import words_of
 
 UNIT = re.compile(rf"[{IDEOGRAPH}]|[^\W\d_{IDEOGRAPH}]+|\d+|[^\w\s]|_")
 HASH_ROWS = 1 << 13
 """Rows of the table of hashed wording: 8,192 x 24 int8 is 200 KB, and a row is shared by few of the common ones."""
-HASH_SLOTS = 7
-SHAPES = 8
+HASH_SLOTS = 9
+SHAPES = 10
 PLURAL = 4
 """Letters of the shortest word that has an ending of its own."""
 EDGE = "\x02"
@@ -64,7 +69,9 @@ def make_frame(text: str, offsets: NDArray[np.int32]) -> Frame:
     places = np.array(found, np.int64).reshape(-1, 2)
     words = [text[start:end] for start, end in found]
     touch, whole = _touch(places, offsets)
-    return Frame(places[:, 0], places[:, 1], touch, _shapes(text, places, words, whole), _hashed(words))
+    inside = _inside(text[:seen], places)
+    shapes = _shapes(text, places, words, whole, inside)
+    return Frame(places[:, 0], places[:, 1], touch, shapes, _hashed(words, inside))
 
 
 def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -97,7 +104,40 @@ def _touch(places: NDArray[np.int64], offsets: NDArray[np.int32]) -> tuple[NDArr
     return weight, edges.astype(np.float32)
 
 
-def _shapes(text: str, places: NDArray[np.int64], words: list[str], edges: NDArray[np.float32]) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Inside:
+    """The Chinese word that a unit is part of; elsewhere the unit stands for itself. starts, ends: whether the word
+    does there."""
+
+    word: str
+    speech: str
+    starts: bool
+    ends: bool
+
+
+def _inside(text: str, places: NDArray[np.int64]) -> list[_Inside]:
+    """One a unit."""
+    words = list(words_of(text))
+    at, found = 0, []
+    for start, end in places.tolist():
+        while at < len(words) and words[at].end <= start:
+            at += 1
+        if at < len(words) and words[at].start <= start and end <= words[at].end:
+            word = words[at]
+            spelt = text[word.start : word.end].casefold()
+            found.append(_Inside(spelt, word.speech, word.start == start, word.end == end))
+        else:
+            found.append(_Inside(text[start:end].casefold(), "", True, True))
+    return found
+
+
+def _shapes(
+    text: str,
+    places: NDArray[np.int64],
+    words: list[str],
+    edges: NDArray[np.float32],
+    inside: list[_Inside],
+) -> NDArray[np.float32]:
     shapes = np.zeros((len(words), SHAPES), np.float32)
     line = text.find("\n")
     for at, ((start, _), word) in enumerate(zip(places.tolist(), words, strict=True)):
@@ -105,16 +145,21 @@ def _shapes(text: str, places: NDArray[np.int64], words: list[str], edges: NDArr
         shapes[at, 4] = at > 0 and places[at - 1, 1] == start
         shapes[at, 5] = 0 <= line < start
     shapes[:, 6:8] = edges
+    shapes[:, 8:10] = np.array([(each.starts, each.ends) for each in inside], np.float32).reshape(-1, 2)
     return shapes
 
 
-def _hashed(words: list[str]) -> NDArray[np.int64]:
-    """Rows for the word, its neighbours, the pairs with them, the triple around it, and its shape."""
+def _hashed(words: list[str], inside: list[_Inside]) -> NDArray[np.int64]:
+    """Rows for the unit, its neighbours, the pairs with them, the triple around it, its shape, the Chinese word that it
+    is part of, and that word's part of speech with those of the units beside it."""
     low = [EDGE, EDGE, *(word.casefold() for word in words), EDGE, EDGE]
+    speeches = [EDGE, *(each.speech for each in inside), EDGE]
     rows = np.zeros((len(words), HASH_SLOTS), np.int64)
     for at in range(len(words)):
         before, word, after = low[at + 1 : at + 4]
-        wordings = (word, before, after, before + word, word + after, before + word + after, _shape(words[at]))
+        whole, speech = inside[at].word, " ".join(speeches[at : at + 3])
+        pairs = before + word, word + after, before + word + after
+        wordings = (word, before, after, *pairs, _shape(words[at]), whole, speech)
         rows[at] = [zlib.crc32(f"{slot} {w}".encode("utf-8", "replace")) % HASH_ROWS for slot, w in enumerate(wordings)]
     return rows
 

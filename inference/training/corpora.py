@@ -111,6 +111,19 @@ def offer_rows(folder: Path) -> list[data.AttributeRow]:
     return rows
 
 
+def unbranded_rows(folder: Path) -> list[data.AttributeRow]:
+    """The retail demo's catalogue, made up for a shop without brands: no title begins with one; its style is the kind
+    of product where it stands in the text. Without such rows the first words of any title are taken for a brand.
+    Raises OSError."""
+    rows = []
+    for record in _records(folder / "catalogue/retail_demo.jsonl.gz"):
+        title, description, style = (str(record.get(key) or "") for key in ("name", "description", "style"))
+        stands = bool(style) and style.casefold() in f"{title} {description}".casefold()
+        values = {"Brand": (), "Product Type": (style,) if stands else ()}
+        rows.append(data.AttributeRow(title, description, ("Brand", "Product Type"), values, "retail_demo"))
+    return rows
+
+
 def _records(file: Path) -> list[dict[str, str]]:
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]

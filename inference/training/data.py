@@ -43,6 +43,11 @@ class TextRow:
     description: str = ""
     columns: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def shop(self) -> str:
+        """Who sells it, where the file has a column `shop`; in the store titles some end in a written-out `\\n`."""
+        return self.columns.get("shop", "").replace("\\n", " ").strip()
+
 
 @dataclass(frozen=True)
 class AttributeRow:

@@ -144,7 +144,8 @@ class Fitter:
         features = features_of(self._encode(name, [row.text for row in rows]))
         self.report(f"fit {name}", 0, 1)
         truth = np.array([index[row.label] for row in rows], np.int64)
-        arrays = fit_softmax(features, [row.text for row in rows], truth, len(labels), COSTS[name])
+        shops = [row.shop for row in rows]
+        arrays = fit_softmax(features, [row.text for row in rows], truth, len(labels), COSTS[name], shops)
         self.report(f"fit {name}", 1, 1)
         return arrays
 
@@ -153,7 +154,9 @@ class Fitter:
     ) -> dict[str, NDArray[Any]]:
         model = Linear(labels, as_stored(arrays))
         encoded = self._encode("dev", [row.text for row in dev])
-        odds = np.stack([model.log_odds(each.features, row.text) for each, row in zip(encoded, dev, strict=True)])
+        odds = np.stack(
+            [model.log_odds(each.features, row.text, row.shop) for each, row in zip(encoded, dev, strict=True)]
+        )
         truth = np.array([labels.index(row.label) for row in dev], np.int64)
         return {**arrays, "temperature": np.array([best_temperature(odds, truth)], np.float32)}
 

@@ -96,7 +96,7 @@ class Predictors:
         chooser = LabelChooser(self.category_head, labels, self.encode("labels", labels))
         found = []
         for row, encoded in zip(rows, self.encode("titles", [row.text for row in rows]), strict=True):
-            odds = chooser.probabilities(encoded, row.text)
+            odds = chooser.probabilities(encoded, row.text, row.shop)
             best = int(odds.argmax())
             found.append(Choice(labels[best], float(odds[best])))
         return found

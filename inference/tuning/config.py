@@ -49,7 +49,9 @@ class TrainConfig:
     """A run. rate: of the backbone's parameters; head_rate: of the heads'. tokens: of a batch, padding included.
     warmup: share of the steps in which the rates rise; they fall to 0 after. keep_embedding: weight of
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
-    spike: a batch whose loss is this many times its task's usual one is left out.
+    apart: of prompts, weight of the mean cosine between a row's token states where it is above `alike`: runs without it
+    ended with the states of long prompts all the same (docs/adr/0008).
+    betas: of AdamW; the second forgets faster than usual, as tasks with gradients of other sizes take turns.
     patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
     and other spellings are added (augment.py)."""
 
@@ -61,8 +63,10 @@ class TrainConfig:
     tokens: int = 1_024
     warmup: float = 0.06
     clip: float = 1.0
-    spike: float = 8.0
     keep_embedding: float = 1.0
+    apart: float = 2.0
+    alike: float = 0.4
+    betas: tuple[float, float] = (0.9, 0.98)
     scorings: int = 4
     patience: int = 0
     dev_rows: int = 500

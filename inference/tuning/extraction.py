@@ -22,6 +22,10 @@ from inference.tuning.task import Encode, Item
 WIDTH = 384
 HEAD = "tagger"
 CONFIG = TaggerConfig()
+LEVEL = 1e-3
+"""Weight of the squared mean of a unit's five logits. The chain's likelihood does not change when all of them move
+together, so nothing else holds them: in long prompts they ran to -320, the gated product's gradient to 100,000 times
+the rest, and clipping left nothing for the backbone (docs/adr/0008)."""
 LEAST = 0.5
 """Threshold while training; the shipped ones are chosen afterwards."""
 
@@ -68,7 +72,7 @@ def new_head() -> nn.Module:
 
 
 def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
-    """Minus the log likelihood of the tags a name, mean."""
+    """Minus the log likelihood of the tags a name, mean, and a little for the logits' level."""
     bodies: list[Asked] = [item.body for item in items]
     units, most = max(len(b.frame) for b in bodies), max(len(b.names) for b in bodies)
     tokens = hidden.states.shape[1]
@@ -88,7 +92,8 @@ def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tenso
     names = torch.from_numpy(places) @ hidden.states
     logits = head(states, torch.from_numpy(shapes), torch.from_numpy(hashed), names)
     loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), head.steps)  # type: ignore[arg-type]
-    return loss / sum(len(body.names) for body in bodies)
+    real = torch.from_numpy(tags >= 0)
+    return loss / sum(len(body.names) for body in bodies) + LEVEL * logits[real].mean(-1).square().mean()
 
 
 def tagger_arrays(head: nn.Module) -> Arrays:

@@ -25,9 +25,6 @@ CHECKPOINT_S = 120.0
 ENCODE_TOKENS = 4_096
 """Of a batch without gradient."""
 
-USUAL_STEPS = 50
-"""Steps over which a task's usual loss is averaged."""
-
 Report = Callable[[str, int, int], None]
 Scores = dict[str, dict[str, float]]
 
@@ -51,7 +48,6 @@ class Trainer:
                 self.heads[task.head_name] = task.head()
             report(f"read {name}", len(train), len(train))
         self._before: dict[int, Tensor] = {}
-        self._usual: dict[str, float] = {}
         self.left_out = 0
         self._optimiser, self._schedule = self._optimisers()
         self._done, self._best, self._waited = 0, -1.0, 0
@@ -65,11 +61,11 @@ class Trainer:
         draws = self._draws()
         while self._done < self.config.steps:
             name = draws[self._done]
-            loss = self._step(name)
+            curves = self._step(name)
             self._done += 1
             self._run.log(
                 self._done,
-                {f"loss {name}": loss, "rate": float(self._schedule.get_last_lr()[-1]), "left out": self.left_out},
+                {**curves, "rate": float(self._schedule.get_last_lr()[-1]), "left out": self.left_out},
             )
             self._report("train", self._done, self.config.steps)
             if self._done % every == 0 or self._done == self.config.steps:
@@ -96,36 +92,33 @@ class Trainer:
         """States and features of items, without gradient."""
         return lambda items: encode_items(self.encoder, items, self.config.bf16)
 
-    def _step(self, name: str) -> float:
+    def _step(self, name: str) -> dict[str, float]:
+        """Curves: the loss, and how alike the states are."""
         task, items = self.tasks[name], self._streams[name].next()
         ids, mask = padded(items)
         self.encoder.train(), self.heads.train()
         with half(self.config.bf16):
             hidden = self.encoder(ids, mask)
         loss = task.loss(self.heads[task.head_name], hidden, items)
+        alike = likeness(hidden)
         total = loss
-        if task.text and self.config.keep_embedding and self.encoder.can_look_back:
+        if not task.text:
+            total = loss + self.config.apart * torch.relu(alike - self.config.alike).mean()
+        elif self.config.keep_embedding and self.encoder.can_look_back:
             kept = 1.0 - (hidden.pooled * self._as_it_was(items, ids, mask)).sum(-1)
             total = loss + self.config.keep_embedding * kept.mean()
-        if self._stands_out(name, float(loss.detach())):
+        curves = {f"loss {name}": float(loss.detach()), f"alike {name}": float(alike.detach().max())}
+        if not math.isfinite(curves[f"loss {name}"]):
+            self.left_out += 1
             self._schedule.step()
-            return float(loss.detach())
+            return curves
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], self.config.clip)
+        for group in self._optimiser.param_groups:  # apart: a head's large gradient must not still the backbone
+            nn.utils.clip_grad_norm_(group["params"], self.config.clip)
         self._optimiser.step()
         self._schedule.step()
-        return float(loss.detach())
-
-    def _stands_out(self, name: str, loss: float) -> bool:
-        """Whether a batch is left out, because its loss is not finite or config.spike times what is usual for the
-        task. Such batches end runs: one with weak labels added went from 0.7 to 100 within 300 steps."""
-        usual = self._usual.get(name)
-        out = not math.isfinite(loss) or (usual is not None and loss > self.config.spike * usual)
-        if not out:
-            self._usual[name] = loss if usual is None else usual + (loss - usual) / USUAL_STEPS
-        self.left_out += out
-        return out
+        return curves
 
     def _as_it_was(self, items: Sequence[Item], ids: Tensor, mask: Tensor) -> Tensor:
         """Pooled vectors before tuning, computed once an item."""
@@ -143,7 +136,7 @@ class Trainer:
         moved = [p for p in self.encoder.parameters() if p.requires_grad]
         if moved:
             groups.append({"params": moved, "lr": config.rate})
-        optimiser = torch.optim.AdamW(groups, weight_decay=config.decay)
+        optimiser = torch.optim.AdamW(groups, weight_decay=config.decay, betas=config.betas)
         rise = max(1, int(config.warmup * config.steps))
 
         def height(step: int) -> float:
@@ -189,7 +182,6 @@ class Trainer:
             "random": torch.get_rng_state(),
             "best": self._best,
             "waited": self._waited,
-            "usual": self._usual,
             "left_out": self.left_out,
         }
         self._run.save(CHECKPOINT_FILE, state)
@@ -207,13 +199,20 @@ class Trainer:
             self._streams[name].resume(passes, at)
         torch.set_rng_state(state["random"])
         self._done, self._best, self._waited = state["step"], state["best"], state["waited"]
-        self._usual, self.left_out = state["usual"], state["left_out"]
+        self.left_out = state["left_out"]
 
     def _restore_best(self) -> None:
         state = self._run.load(BEST_FILE)
         if state is not None:
             self.encoder.load_tuned(state["encoder"])
             self.heads.load_state_dict(state["heads"])
+
+
+def likeness(hidden: Hidden) -> Tensor:
+    """Mean cosine of all pairs of token states of each row, [B]: the squared length of the mean of the unit vectors."""
+    weight = hidden.mask[:, :, None].float()
+    units = nn.functional.normalize(hidden.states, dim=-1) * weight
+    return (units.sum(1) / weight.sum(1)).square().sum(-1)
 
 
 def encode_items(

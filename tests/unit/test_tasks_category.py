@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference.errors import Rejected
 from inference.model.encoder import Encoded
 from inference.tasks.category import LINEAR, CategoryHead, LabelChooser, NameMatcher, name_side
-from inference.tasks.linear import ROWS, Linear, softmax, wordings
+from inference.tasks.linear import ROWS, SHOP_ROWS, Linear, shop_wordings, softmax, wordings
 from inference.tasks.weights import HeadFile
 from inference.taxonomy import LabelMap
 from inference.training.data import TextRow
@@ -104,6 +104,33 @@ def test_fitted_linear_weights_learn_from_features_and_from_wording() -> None:
     model = Linear(["a", "b", "c"], weights)
     odds = np.stack([model.log_odds(f, text) for f, text in zip(features, texts, strict=True)])
     assert (odds.argmax(1) == truth).mean() > 0.97
+
+
+@pytest.mark.train
+def test_a_shop_decides_where_it_is_known_and_nothing_is_lost_where_it_is_not() -> None:
+    pytest.importorskip("scipy")
+    from inference.training.softmax import fit_softmax
+
+    truth = np.arange(120) % 3
+    features = RNG.normal(size=(120, WIDTH)).astype(np.float32)
+    texts = [f"lot {n} {'shoe' if label == 2 else 'thing'}" for n, label in enumerate(truth)]
+    shops = [("茶叶旗舰店", "珠宝专营", "ACME SHOES")[label] if n % 4 else "" for n, label in enumerate(truth)]
+    weights = fit_softmax(features, texts, truth, 3, 30.0, shops)
+    model = Linear(["tea", "jewels", "shoes"], weights)
+    nothing = np.zeros(WIDTH, np.float32)
+    for shop, label in (("茶叶旗舰店", 0), ("茶叶专卖", 0), ("某珠宝店", 1), ("acme shoes", 2)):
+        assert int(model.log_odds(nothing, "lot 7 thing", shop).argmax()) == label
+    assert int(model.log_odds(nothing, "lot 7 shoe").argmax()) == 2
+    without = fit_softmax(features, texts, truth, 3, 30.0)
+    assert "shop" not in without
+    plain = Linear(["tea", "jewels", "shoes"], without)
+    np.testing.assert_array_equal(plain.log_odds(nothing, "lot 7", "ACME"), plain.log_odds(nothing, "lot 7"))
+
+
+def test_wordings_of_a_shop() -> None:
+    assert shop_wordings(" ＡＣＭＥ 旗舰店 ").rows.tolist() == shop_wordings("acme 旗舰店").rows.tolist()
+    assert shop_wordings("").rows.tolist() == []
+    assert int(shop_wordings("心斋堂旗舰店").rows.max()) < SHOP_ROWS
 
 
 @pytest.mark.train

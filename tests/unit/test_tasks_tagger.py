@@ -27,6 +27,7 @@ from inference.tasks.tagger import (
     chain,
 )
 from inference.tasks.units import HASH_SLOTS, SHAPES, UNIT, Units, make_units
+from inference.tasks.words import words_of
 from inference.training.data import spans_of_tags
 
 RNG = np.random.default_rng(7)
@@ -76,6 +77,25 @@ def test_a_unit_takes_the_mean_of_the_tokens_it_touches() -> None:
     for at in range(3):
         np.testing.assert_allclose(units.states[at], one.states[1], atol=1e-6)
     np.testing.assert_allclose(units.states[3], (one.states[2] + one.states[3]) / 2, atol=1e-6)
+
+
+def test_units_of_chinese_know_the_word_that_they_are_part_of() -> None:
+    text = "雾化器 red"
+    units = make_units(text, encoded(text, [(0, 1), (1, 2), (2, 3), (4, 7)]))
+    assert units.shapes[:, 8:10].tolist() == [[1, 0], [0, 0], [0, 1], [1, 1]], "begins, ends"
+    word = units.hashed[:, 7]
+    assert word[0] == word[1] == word[2]
+    assert word[3] != word[0]
+    cut = make_units(text, encoded(text, [(0, 1), (1, 2)]))
+    assert len(cut) == 2, "the word is cut where the encoder's text ends"
+
+
+def test_words_cover_the_text_and_english_has_none() -> None:
+    text = "健身房 iPhone7/plus\n繁體中文 😀𠮷野家"
+    words = list(words_of(text))
+    assert "".join(text[word.start : word.end] for word in words) == text
+    assert [word.start for word in words[1:]] == [word.end for word in words[:-1]]
+    assert list(words_of("red shoes 42")) == []
 
 
 def test_text_that_the_encoder_did_not_see_has_no_units() -> None:

@@ -24,9 +24,11 @@ from inference.model.tokenizer import single_ideographs
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept, save_kept
 from inference.tasks.units import make_frame
 from inference.tasks.weights import DEFAULT_WEIGHTS
-from inference.tuning.batching import LENGTHS, Stream, cut, length_of
+from inference.tuning.backbone import Hidden
+from inference.tuning.batching import LENGTHS, Stream, cut, length_of, padded
 from inference.tuning.choose_vocabulary import coverage
 from inference.tuning.config import SHARES, Method, TrainConfig, Tuning, shares_of
+from inference.tuning.loop import likeness
 from inference.tuning.start import export, open_trainer
 from inference.tuning.task import Item, all_tasks
 from stream.cli.models import app
@@ -190,7 +192,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> N
         open_trainer(TrainConfig(steps=7, shares={"nothing": 1.0}), data, tmp_path / "other", lambda *_: None)
 
 
-def test_a_batch_whose_loss_stands_out_is_left_out(tmp_path: Path) -> None:
+def test_a_batch_without_a_finite_loss_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = rows_of(tmp_path / "data")
     config = TrainConfig(steps=8, scorings=1, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
     trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
@@ -201,11 +203,52 @@ def test_a_batch_whose_loss_stands_out_is_left_out(tmp_path: Path) -> None:
         calls.append(usual(head, hidden, items))
         return calls[-1] * {3: 1e4, 5: float("nan")}.get(len(calls), 1.0)
 
-    task.loss = loss  # type: ignore[method-assign]
+    monkeypatch.setattr(task, "loss", loss)
     trainer.train()
-    assert trainer.left_out == 2
+    assert trainer.left_out == 1, "a large loss is what most wants learning from"
     assert len(calls) == 8
     assert all(np.isfinite(change.up).all() for change in trainer.encoder.changes().values())
+
+
+def test_a_head_with_a_huge_gradient_does_not_still_the_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rows_of(tmp_path / "data")
+    config = TrainConfig(steps=2, scorings=1, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
+    trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
+    (task,) = trainer.tasks.values()
+    usual = task.loss
+    monkeypatch.setattr(task, "loss", lambda head, *rest: usual(head, *rest) + 1e6 * head.tag_join.bias.sum())
+    trainer.train()
+
+    def norm(module: Any) -> float:
+        return float(sum(p.grad.square().sum() for p in module.parameters() if p.grad is not None) ** 0.5)
+
+    assert norm(trainer.heads) == pytest.approx(config.clip, rel=1e-3)
+    assert norm(trainer.encoder) > 1e-3, "with one norm for both it would be a millionth"
+
+
+def test_logits_that_move_together_cost_something(tmp_path: Path) -> None:
+    """The chain does not see them move; without a price they run away."""
+    torch = pytest.importorskip("torch")
+    data = rows_of(tmp_path / "data")
+    config = TrainConfig(steps=1, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
+    trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
+    (task,), head = trainer.tasks.values(), trainer.heads["tagger"].eval()
+    items = trainer.dev["spans"][:4]
+    hidden = trainer.encoder.eval()(*padded(items))
+    losses = []
+    for _ in range(3):
+        losses.append(float(task.loss(head, hidden, items).detach()))
+        with torch.no_grad():
+            head.tag_join.bias += 100.0
+    assert losses[1] - losses[0] == pytest.approx(10.0, abs=1.0)
+    assert losses[2] - losses[0] == pytest.approx(40.0, abs=2.0)
+    alike = likeness(hidden)
+    assert alike.shape == (4,)
+    assert bool(((alike > 0.0) & (alike <= 1.0)).all())
+    same = Hidden(hidden.states[:, :1].expand_as(hidden.states), hidden.features, hidden.mask)
+    assert likeness(same).tolist() == pytest.approx([1.0] * 4, abs=1e-4)
 
 
 def test_full_tuning_is_cut_to_the_nearest_adapter(tmp_path: Path) -> None:

@@ -116,7 +116,11 @@ class Weak(Attributes):
     name = "weak"
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
-        rows = [*corpora.copy_rows(loading.data), *corpora.offer_rows(loading.data)]
+        rows = [
+            *corpora.copy_rows(loading.data),
+            *corpora.offer_rows(loading.data),
+            *corpora.unbranded_rows(loading.data),
+        ]
         split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
         return items_of(split.train, loading, 2, True), items_of(split.dev, loading, 2, False)
 
