@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.tasks.reading import Reading
+from inference.tasks.tag_wording import NUMBER, Place, measured, occurrence, polarity, rival
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
@@ -23,11 +24,7 @@ from inference.tasks.weights import HeadFile
 LABELS = ("contradicted", "unknown", "entailed")
 LEAST = 0.02
 """Probability from which a stretch is looked at: one in fifty still tells what the text may be about."""
-SIGNS = 11
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
-NEGATIONS = ("不", "无", "非", "未", "没有", "not ", "no ", "non-", "non ", "without ", "free of ")
-FREED = (" free", "-free", " less", "less")
-"""What after a word denies it."""
+SIGNS = 16
 
 Floats = NDArray[np.float32]
 
@@ -70,19 +67,20 @@ class TagHead:
 
     def match(self, text: str, reading: Reading, name: str, value: str) -> Match:
         """reading: of a prompt that asks `name`."""
-        found = self._finder.find(reading, name)
-        scores = signs(text, reading.units, found, value) @ self._weights + self._bias
+        said, found = Said(text, name, value), self._finder.find(reading, name)
+        scores = signs(said, reading.units, found) @ self._weights + self._bias
         odds = np.exp(scores - scores.max())
         odds /= odds.sum()
         label = int(odds.argmax())
         evidence = None
         if LABELS[label] != "unknown":
-            evidence = _evidence(text, reading.units, found, value, LABELS[label])
+            evidence = _evidence(said, reading.units, found, LABELS[label])
         return Match(LABELS[label], float(odds[label]), evidence)
 
 
-def signs(text: str, units: Units, found: Sequence[Found], value: str) -> Floats:
+def signs(said: Said, units: Units, found: Sequence[Found]) -> Floats:
     """What speaks for and against a value, fp32 [SIGNS]. found: what the tagger says of its attribute."""
+    text, value = said.text, said.value
     plain, words = normal(value), [normal(_text(text, units, each)) for each in found]
     likeness = [dice(plain, word) for word in words]
     best = found[0].score if found else 0.0
@@ -104,9 +102,16 @@ def signs(text: str, units: Units, found: Sequence[Found], value: str) -> Floats
             best * bool(mine and theirs and mine <= theirs),
             best * bool(mine and theirs and not mine & theirs),
             min(len(plain), 40) / 40,
+            *(float(each is not None) for each in _wording(said)),
         ],
         np.float32,
     )
+
+
+def _wording(said: Said) -> tuple[Place | None, ...]:
+    """Where the wording alone speaks for the value, against it, against it, for it and against it (tag_wording.py)."""
+    text, value = said.text, said.value
+    return (*measured(text, value), rival(text, value), *polarity(text, said.name, value))
 
 
 def normal(text: str) -> str:
@@ -122,28 +127,21 @@ def dice(one: str, other: str) -> float:
     return 2.0 * len(pairs[0] & pairs[1]) / max(1, len(pairs[0]) + len(pairs[1]))
 
 
-def occurrence(text: str, value: str) -> tuple[float, float]:
-    """Whether the value stands in the text as it is, and whether each time it does it is denied."""
-    low, plain = unicodedata.normalize("NFKC", text).casefold(), unicodedata.normalize("NFKC", value).casefold().strip()
-    places = [match.start() for match in re.finditer(re.escape(plain), low)] if plain else []
-    if not places:
-        return 0.0, 0.0
-    denied = all(
-        low[:at].endswith(NEGATIONS) or low[at + len(plain) :].startswith(FREED) for at in places
-    ) and not plain.endswith("free")
-    return 1.0, float(denied)
-
-
 def _text(text: str, units: Units, each: Found) -> str:
     return text[int(units.starts[each.first]) : int(units.ends[each.last])]
 
 
-def _evidence(text: str, units: Units, found: Sequence[Found], value: str, label: str) -> tuple[int, int] | None:
-    """Where the value stands, if that bears it out or denies it; else what the tagger found: the nearest to the value
-    among the likely for `entailed`, the likeliest for `contradicted`."""
+def _evidence(said: Said, units: Units, found: Sequence[Found], label: str) -> tuple[int, int] | None:
+    """Where the value stands, if that bears it out or denies it; else where the wording speaks for or against it; else
+    what the tagger found: the nearest to the value among the likely for `entailed`, the likeliest for
+    `contradicted`."""
+    text, value = said.text, said.value
     place = re.search(re.escape(value.strip()), text, re.IGNORECASE)
     if place and (label == "entailed" or not found or occurrence(text, value)[1]):
         return place.span()
+    same, other, rivals, agrees, opposite = _wording(said)
+    if worded := (same or agrees if label == "entailed" else other or opposite or rivals):
+        return worded
     if not found:
         return None
     likely = [each for each in found if each.score >= found[0].score / 2]

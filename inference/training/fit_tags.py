@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from inference.tasks.tags import LABELS, SIGNS, Said, normal
+from inference.tasks.words import CHINESE
 from inference.training.data import AttributeRow
 from inference.training.tagging import attribute_text
 
 PENALTY = 1.0
 NAMES_A_ROW = 3
+POLAR = 0.15
+"""Of the values, for each of the two further kinds of pairs."""
 SEED = 20261125
 
 
@@ -33,8 +36,9 @@ def make_pairs(rows: Sequence[AttributeRow]) -> list[Pair]:
     """Of each row up to NAMES_A_ROW names with values and as many without.
 
     entailed: a value as it stands or with its wording changed as sellers do. contradicted: the value of the same
-    attribute of another row of the category, which the text does not hold. unknown: such a value for an attribute
-    that the text does not tell.
+    attribute of another row of the category, which the text does not hold; or a value that the text is made to deny.
+    unknown: such a value for an attribute that the text does not tell. POLAR of the rows are asked as well whether
+    there is what a value says (`Cotton`: Yes).
     """
     rng = random.Random(SEED)
     pool: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -52,11 +56,30 @@ def make_pairs(rows: Sequence[AttributeRow]) -> list[Pair]:
             pairs.append(Pair(Said(text, name, _reworded(value, rng)), "entailed"))
             if (other := _another(text, name, row, pool, rng)) is not None:
                 pairs.append(Pair(Said(text, name, other), "contradicted"))
+                pairs += _polar(text, value, other, rng)
+            pairs += _denied(text, name, value, rng)
         absent = [name for name in row.ask if not row.values.get(name)]
         for name in rng.sample(absent, min(NAMES_A_ROW, len(absent))):
             if (other := _another(text, name, row, pool, rng)) is not None:
                 pairs.append(Pair(Said(text, name, other), "unknown"))
     return pairs
+
+
+def _polar(text: str, value: str, other: str, rng: random.Random) -> list[Pair]:
+    """Whether there is what the text says, and what it does not say."""
+    if rng.random() >= POLAR:
+        return []
+    yes, no = ("是", "否") if CHINESE.search(text) else ("Yes", "No")
+    asked = [(value, yes, "entailed"), (value, no, "contradicted"), (other, rng.choice((yes, no)), "unknown")]
+    return [Pair(Said(text, name, said), label) for name, said, label in asked]
+
+
+def _denied(text: str, name: str, value: str, rng: random.Random) -> list[Pair]:
+    """The text made to deny a value that it says once."""
+    if rng.random() >= POLAR or text.count(value) != 1:
+        return []
+    denial = rng.choice(("不含", "无", "非")) if CHINESE.search(text) else rng.choice(("not ", "without ", "no "))
+    return [Pair(Said(text.replace(value, denial + value), name, value), "contradicted")]
 
 
 def fit_tag_head(x: NDArray[np.float32], labels: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -160,7 +160,7 @@ class Predictors:
     def tag_signs(self, step: str, pairs: Sequence[Said]) -> list[NDArray[np.float32]]:
         """What the classifier of tag matching sees of each pair."""
         return [
-            signs(pair.text, reading.units, self.tag_finder.find(reading, pair.name), pair.value)
+            signs(pair, reading.units, self.tag_finder.find(reading, pair.name))
             for pair, reading in self._tag_readings(step, pairs)
         ]
 

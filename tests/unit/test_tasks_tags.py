@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.tasks.tags import SIGNS, dice, normal, occurrence, signs
+from inference.tasks.tag_wording import measured, occurrence, polarity, rival
+from inference.tasks.tags import SIGNS, Said, dice, normal, signs
 from inference.tasks.units import HASH_SLOTS, SHAPES, Units
 from inference.training.data import AttributeRow, DataError, read_tag_rows
 from tests.unit.test_tasks_predict import command, predicted
@@ -32,6 +33,10 @@ def test_width_case_and_spaces_are_folded() -> None:
         ("latex mat, latex free strap", "Latex", (1.0, 0.0)),
         ("fragrance free", "Fragrance Free", (1.0, 0.0)),
         ("red dress", "blue", (0.0, 0.0)),
+        ("Unscented wipes", "Scented", (0.0, 0.0)),
+        ("Tablet 128 GB", "8 GB", (0.0, 0.0)),
+        ("Version 2.5", "2", (0.0, 0.0)),
+        ("Hooded coat", "hood", (1.0, 0.0)),
     ],
 )
 def test_a_value_that_is_denied_does_not_count_as_standing(
@@ -44,10 +49,67 @@ def test_without_anything_found_the_signs_say_only_what_the_text_says() -> None:
     places = np.zeros(0, np.int64)
     shapes, hashed = np.zeros((0, SHAPES), np.float32), np.zeros((0, HASH_SLOTS), np.int64)
     nothing = Units(places, places, np.zeros((0, 384), np.float32), shapes, hashed)
-    found = signs("red dress", nothing, [], "red")
+    found = signs(Said("red dress", "Color", "red"), nothing, [])
     assert found.shape == (SIGNS,)
     assert found[:5].tolist() == [0.0] * 5
     assert found[5] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "same", "other"),
+    [
+        ("Nimbus 27-inch Monitor", "27 inch", "27-inch", None),
+        ("Drill 18V", "18 V", "18V", None),
+        ("4-Pack Tumblers 20 oz", "30 oz", None, "20 oz"),
+        ("Sunscreen SPF 50, 100 ml", "SPF 30", None, "SPF 50"),
+        ("纯棉四件套 1.8米床", "1.5米", None, "1.8米"),
+        ("纯棉四件套 １.８米床", "1.80米", "１.８米", None),
+        ("Pack of 8", "12", None, None),
+        ("red dress", "30 oz", None, None),
+    ],
+)
+def test_numbers_are_compared_by_their_unit(text: str, value: str, same: str | None, other: str | None) -> None:
+    found = [text[slice(*place)] if place else None for place in measured(text, value)]
+    assert found == [same, other]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("Sugar Free Dark Chocolate", "Milk chocolate", "Dark Chocolate"),
+        ("Wireless Headphones", "Wired", "Wireless"),
+        ("Brushless motor", "brushed", "Brushless"),
+        ("Unscented wipes", "Scented", "Unscented"),
+        ("Wired mouse", "Wireless", "Wired"),
+        ("夏季短袖T恤", "长袖", "短袖"),
+        ("夏季短袖T恤", "短袖", None),
+        ("夏季T恤", "长袖", None),
+        ("red dress", "blue", None),
+    ],
+)
+def test_another_of_the_same_kind_is_seen(text: str, value: str, expected: str | None) -> None:
+    place = rival(text, value)
+    assert (text[slice(*place)] if place else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value", "expected"),
+    [
+        ("Nickel free earrings", "Nickel free", "Yes", (True, False)),
+        ("Kids Hooded Raincoat", "Hood", "No", (False, True)),
+        ("宝宝棉柔巾 不含荧光剂", "荧光剂", "不含", (True, False)),
+        ("布艺沙发 可拆洗", "是否可拆洗", "是", (True, False)),
+        ("运动文胸 无钢圈", "钢圈", "有钢圈", (False, True)),
+        ("防晒霜 不含酒精", "酒精", "含酒精", (False, True)),
+        ("red dress", "Waterproof", "Yes", (False, False)),
+        ("red dress", "Color", "red", (False, False)),
+    ],
+)
+def test_yes_and_no_are_held_against_what_is_said_of_the_thing(
+    text: str, name: str, value: str, expected: tuple[bool, bool]
+) -> None:
+    agrees, opposite = polarity(text, name, value)
+    assert (agrees is not None, opposite is not None) == expected
 
 
 def row(title: str, values: dict[str, tuple[str, ...]]) -> AttributeRow:
@@ -66,9 +128,11 @@ def test_pairs_are_true_values_swaps_that_the_text_lacks_and_silence() -> None:
     pairs = make_pairs(rows)
     assert {pair.label for pair in pairs} == {"entailed", "contradicted", "unknown"}
     for pair in pairs:
-        stands = normal(pair.said.value) in normal(pair.said.text)
-        assert stands == (pair.label == "entailed")
+        stands, denied = occurrence(pair.said.text, pair.said.value)
+        if pair.said.value not in ("Yes", "No") and not denied:
+            assert bool(stands) == (pair.label == "entailed")
     silent = {(pair.said.text, pair.said.name, pair.said.value) for pair in pairs if pair.label == "unknown"}
+    silent = {each for each in silent if each[2] not in ("Yes", "No")}
     assert silent == {("Red minnow 7cm", "Weight", "9g"), ("Blue minnow 9g", "Length", "7cm")}
 
 
