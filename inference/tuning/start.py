@@ -38,16 +38,18 @@ def open_trainer(
     torch.manual_seed(config.seed)  # before the first random number: the adapter begins with some
     encoder = TorchEncoder(trimmed, config.tuning, config.steps)
     run = Run(folder, config, data)
-    trainer = Trainer(config, encoder, Loading(data, words, characters, config.augment, config.seed), run, report)
+    loading = Loading(data, words, characters, trimmed.words().dequantised, config.augment, config.seed)
+    trainer = Trainer(config, encoder, loading, run, report)
     if not fresh and (weights / adapter_file(READER_MODEL)).is_file():
         encoder.start_from(load_adapter(weights / adapter_file(READER_MODEL)))
-        if HEAD in trainer.heads:
+        if HEAD in trainer.heads and (weights / f"{HEAD}.npz").is_file():
             load_tagger(trainer.heads[HEAD], load_head(weights, HEAD).arrays)
     return trainer
 
 
 def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_WEIGHTS) -> None:
-    """Vocabulary, adapter and tagger as a weights folder, with the scores they had in training."""
+    """Vocabulary, adapter and, where it was trained, the tagger as a weights folder, with the scores they had in
+    training."""
     out.mkdir(parents=True, exist_ok=True)
     if (out / VOCABULARY_FILE).resolve() != (weights / VOCABULARY_FILE).resolve():
         (out / VOCABULARY_FILE).write_bytes((weights / VOCABULARY_FILE).read_bytes())
@@ -55,4 +57,5 @@ def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_
     if not changes:
         raise Misconfigured("nothing of the backbone moved, so that there is no adapter to write")
     save_adapter(out / adapter_file(READER_MODEL), changes)
-    save_head(out, HEAD, tagger_arrays(trainer.heads[HEAD]), {"scores": json.loads(json.dumps(scores))})
+    if HEAD in trainer.heads:
+        save_head(out, HEAD, tagger_arrays(trainer.heads[HEAD]), {"scores": json.loads(json.dumps(scores))})

@@ -28,11 +28,13 @@ class Item:
 @dataclass(frozen=True)
 class Loading:
     """What tasks read with. words: the tokenizer of whole texts. characters: the one of prompts. augment: whether
-    there are further training rows (augment.py); seed: of what is drawn for them."""
+    there are further training rows (augment.py); seed: of what is drawn for them. words_of_backbone: the word
+    embeddings, fp32 [vocabulary, 384]."""
 
     data: Path
     words: UnigramTokenizer
     characters: UnigramTokenizer
+    words_of_backbone: Callable[[], NDArray[np.float32]]
     augment: bool = True
     seed: int = 1
 

@@ -1,16 +1,20 @@
-"""All text of the data folder without labels: what the vocabulary is chosen from, and what it is measured on."""
+"""All text of the data folder without labels: what the vocabulary is chosen from and the backbone pretrained on, and
+what both are measured on."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from inference.training import corpora
-from inference.training.splits import normal_form, split_by_group
+from inference.training.splits import Split, normal_form, split_by_group
 from inference.training.tagging import attribute_text
+
+Row = TypeVar("Row")
 
 FIELDS = {
     "copy/advertisegen.train.jsonl.gz": ("summary", "content"),
@@ -24,36 +28,40 @@ TAXONOMIES = ("taxonomy/google.en-US.txt.gz", "taxonomy/google.zh-CN.txt.gz")
 
 @dataclass(frozen=True)
 class Texts:
-    """chosen: to choose from, the training sides and all taxonomy names. unseen: by set, the development sides."""
+    """By set. train: the training sides. unseen: the development sides. names: of the taxonomies."""
 
-    chosen: list[str]
+    train: dict[str, list[str]]
     unseen: dict[str, list[str]]
+    names: list[str]
+
+    @property
+    def chosen(self) -> list[str]:
+        """What the vocabulary is chosen from."""
+        return [*(text for each in self.train.values() for text in each), *self.names]
 
 
 def all_texts(folder: Path) -> Texts:
     """Every set split as its task splits it; sets without a task by the hash of the text. Raises DataError, OSError."""
-    chosen: list[str] = []
-    unseen: dict[str, list[str]] = {}
+    sides: dict[str, Split[str]] = {}
     for each in corpora.CATEGORY_SETS:
-        titles = corpora.category_split(folder, each)
-        chosen += [row.text for row in titles.train]
-        unseen[each.name] = [row.text for row in titles.dev]
+        sides[each.name] = _texts(corpora.category_split(folder, each), lambda row: row.text)
     for safety in corpora.safety_sets(folder):
-        chosen += [row.text for row in safety.split.train]
-        unseen[safety.name] = [row.text for row in safety.split.dev]
-    attributes, spans = corpora.attribute_split(folder), corpora.span_split(folder)
-    chosen += [attribute_text(row) for row in attributes.train] + [row.text for row in spans.train]
-    unseen["attributes"] = [attribute_text(row) for row in attributes.dev]
-    unseen["spans_zh"] = [row.text for row in spans.dev]
+        sides[safety.name] = _texts(safety.split, lambda row: row.text)
+    sides["attributes"] = _texts(corpora.attribute_split(folder), attribute_text)
+    sides["spans_zh"] = _texts(corpora.span_split(folder), lambda row: row.text)
     for file, fields in FIELDS.items():
         texts = list(dict.fromkeys(_field_texts(folder / file, fields)))
-        split = split_by_group(texts, normal_form, normal_form)
-        chosen += split.train
-        unseen[file.split("/")[1].split(".")[0]] = split.dev
+        sides[file.split("/")[1].split(".")[0]] = split_by_group(texts, normal_form, normal_form)
+    names: list[str] = []
     for file in TAXONOMIES:
         with gzip.open(folder / file, "rt", encoding="utf-8") as lines:
-            chosen += [line.strip() for line in lines if not line.startswith("#")]
-    return Texts(chosen, unseen)
+            names += [line.strip() for line in lines if not line.startswith("#")]
+    train, unseen = ({name: list(getattr(each, side)) for name, each in sides.items()} for side in ("train", "dev"))
+    return Texts(train, unseen, names)
+
+
+def _texts(split: Split[Row], text_of: Callable[[Row], str]) -> Split[str]:
+    return Split([text_of(row) for row in split.train], [text_of(row) for row in split.dev], split.dropped)
 
 
 def _field_texts(file: Path, fields: tuple[str, ...]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from inference.model.tokenizer import single_ideographs
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept, save_kept
 from inference.tasks.units import make_frame
 from inference.tasks.weights import DEFAULT_WEIGHTS
+from inference.tasks.words import words_of
 from inference.tuning.backbone import Hidden
 from inference.tuning.batching import LENGTHS, Stream, cut, length_of, padded
 from inference.tuning.choose_vocabulary import coverage
@@ -31,6 +33,7 @@ from inference.tuning.config import SHARES, Method, TrainConfig, Tuning, shares_
 from inference.tuning.loop import likeness
 from inference.tuning.start import export, open_trainer
 from inference.tuning.task import Item, all_tasks
+from inference.tuning.tasks.masked import TASKS, Guess, mask
 from stream.cli.models import app
 
 pytestmark = pytest.mark.train
@@ -130,7 +133,7 @@ def test_batches_hold_one_length_every_item_once_and_a_stream_goes_on_where_it_w
 def test_shares_name_the_task_and_the_rule() -> None:
     assert shares_of(["spans=0.5"]) == {"spans": 0.5}
     assert shares_of([]) == SHARES
-    assert set(SHARES) == set(all_tasks())
+    assert set(SHARES) == set(all_tasks()) - {"masked"}, "pretraining is a run of its own"
     for wrong in ("spans", "spans=no", "spans=0"):
         with pytest.raises(Misconfigured, match=wrong):
             shares_of([wrong])
@@ -249,6 +252,55 @@ def test_logits_that_move_together_cost_something(tmp_path: Path) -> None:
     assert bool(((alike > 0.0) & (alike <= 1.0)).all())
     same = Hidden(hidden.states[:, :1].expand_as(hidden.states), hidden.features, hidden.mask)
     assert likeness(same).tolist() == pytest.approx([1.0] * 4, abs=1e-4)
+
+
+def test_whole_words_are_masked_and_what_stood_there_is_the_truth(characters: UnigramTokenizer) -> None:
+    text = "电子烟套装调压盒子雾化器男女可用礼物 40L"
+    (tokens,) = characters.encode([text])
+    words = [range(word.start, word.end) for word in words_of(text)]
+    rng, masked = random.Random(3), set()
+    for _ in range(40):
+        item = mask("here", text, tokens, 48_000, rng)
+        assert len(item.ids) == len(tokens.ids)
+        np.testing.assert_array_equal(item.body.truth, tokens.ids[item.body.places])
+        rest = np.setdiff1d(np.arange(len(item.ids)), item.body.places)
+        np.testing.assert_array_equal(item.ids[rest], tokens.ids[rest])
+        characters_hidden = {at for place in item.body.places for at in range(*tokens.offsets[place].tolist())}
+        for word in words:
+            assert not characters_hidden & set(word) or set(word) <= characters_hidden | {word.start}
+        masked |= characters_hidden
+    assert len(masked) > 15, "every word has its turn"
+
+
+def test_masked_words_are_learned_by_the_words_around_them(
+    tmp_path: Path, trimmed: TrimmedBackbone, characters: UnigramTokenizer
+) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(5)
+    (task,) = TASKS
+    head = Guess(trimmed.words().dequantised())
+    texts = ["海尔 520升 双开门冰箱 家用节能", "美的 1.5匹 变频空调 冷暖挂机"] * 4
+    rng = random.Random(1)
+    items = [
+        mask("here", text, tokens, 48_000, rng) for text, tokens in zip(texts, characters.encode(texts), strict=True)
+    ]
+    states = torch.randn(len(items), max(len(item.ids) for item in items), 384, requires_grad=True)
+    mask_of = torch.ones(states.shape[:2], dtype=torch.int64)
+    before = task.loss(head, Hidden(states, states.mean(1), mask_of), items)
+    before.backward()
+    assert states.grad is not None
+    touched = (states.grad.abs().sum(-1) > 0).nonzero().tolist()
+    assert touched == [[row, at] for row, item in enumerate(items) for at in item.body.places.tolist()]
+    optimiser = torch.optim.Adam([states, *head.parameters()], 1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = task.loss(head, Hidden(states, states.mean(1), mask_of), items)
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.2 * float(before.detach())
+    found = [(states[row].detach().numpy(), states[row].detach().numpy()) for row in range(len(items))]
+    assert task.score(head, items, lambda _: found)["accuracy"] > 0.9
+    assert "words" not in head.state_dict(), "the backbone's embeddings are not kept a second time"
 
 
 def test_full_tuning_is_cut_to_the_nearest_adapter(tmp_path: Path) -> None:

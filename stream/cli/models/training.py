@@ -1,0 +1,215 @@
+"""Commands that fit weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.models.options import DEFAULT_CACHE, CacheFolder, Threads, WeightsFolder, data_folder, line, task_of
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """What a run is told."""
+
+    steps: int
+    rate: float
+    head_rate: float
+    seed: int
+    augment: bool
+    share: tuple[str, ...]
+
+
+def _train(given: TrainArguments, data: Path, out: Path, start: Path | None, fresh: bool) -> None:
+    """Run, write the weights, print the scores."""
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from stream.cli.progress import progress
+
+    if fresh and start is not None:
+        raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
+    try:
+        from inference.tuning.config import TrainConfig, shares_of
+        from inference.tuning.start import export, open_trainer
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    config = TrainConfig(
+        steps=given.steps,
+        rate=given.rate,
+        head_rate=given.head_rate,
+        seed=given.seed,
+        augment=given.augment,
+        shares=shares_of(list(given.share)),
+    )
+    with progress() as report:
+        trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh)
+        scores = trainer.train()
+        export(trainer, scores, out / "weights")
+    for task, measures in scores.items():
+        for name, value in measures.items():
+            typer.echo(f"{task:<16} {name:<20} {value:.4f}")
+
+
+@app.command()
+def vocabulary(
+    out: Annotated[Path, typer.Option(help="Where the list of kept pieces goes.")] = Path("build/vocabulary.npz"),
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+) -> None:
+    """Choose the pieces of the backbone's vocabulary that are kept, and say how unseen text fares with them."""
+    from inference.tuning.choose_vocabulary import choose_for
+
+    typer.echo(f"{'unseen text':<18} {'unknown before':>15} {'after':>9} {'tokens':>8}")
+    for name, before, after in choose_for(data_folder(data), out):
+        growth = after.per_character / before.per_character - 1.0
+        typer.echo(f"{name:<18} {before.unknown:>15.5f} {after.unknown:>9.5f} {growth:>+8.2%}")
+    typer.echo(f"{out}: written")
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Run folder: configuration, curves, checkpoints, at the end `weights`.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps; 0.7 seconds each on two cores.", min=1)] = 4_000,
+    rate: Annotated[float, typer.Option(help="Learning rate of the backbone's changes.", min=0.0)] = 5e-4,
+    seed: Annotated[int, typer.Option(help="Of order, dropout and what is masked.")] = 20261125,
+) -> None:
+    """Masked-language modelling on all product text of the data folder. Needs the `train` extra.
+
+    No labels are read. The same command with the same --out goes on after a kill. Then: models train --start
+    OUT/weights.
+    """
+    _train(TrainArguments(steps, rate, 1e-3, seed, False, ("masked=1",)), data_folder(data), out, None, True)
+    typer.echo(f"{out / 'weights'}: vocabulary, adapter")
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Run folder: configuration, curves, checkpoints, at the end `weights`.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps; 0.6 seconds each on two cores.", min=1)] = 3_600,
+    rate: Annotated[float, typer.Option(help="Learning rate of the backbone's changes.", min=0.0)] = 5e-4,
+    share: Annotated[
+        list[str] | None, typer.Option(help="TASK=SHARE of the steps; may be repeated; default: all tasks.")
+    ] = None,
+    head_rate: Annotated[float, typer.Option(help="Learning rate of the heads.", min=0.0)] = 2e-3,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Weights folder whose adapter is started from, such as that of pretrain; default: shipped."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from an adapter.")] = False,
+    augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
+    seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
+) -> None:
+    """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
+
+    The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. Then:
+    models compress --weights OUT/weights, models fit --out OUT/weights, models build --weights OUT/weights.
+    """
+    given = TrainArguments(steps, rate, head_rate, seed, augment, tuple(share or ()))
+    _train(given, data_folder(data), out, start, fresh)
+    typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
+
+
+@app.command()
+def compress(
+    weights: Annotated[Path, typer.Option(help="Weights folder of a run: RUN/weights.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+) -> None:
+    """Measure how the encoder's states are rounded to 8 bits, so that `build` and `fit` make an int8 encoder.
+
+    Run it after `train` and before `fit`: the heads are then fitted on what is served.
+    """
+    from inference.errors import Misconfigured
+    from inference.training.compress import compress as measure
+    from stream.cli.progress import progress
+
+    with progress() as report:
+        try:
+            written = measure(data_folder(data), weights, report)
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    for file in written:
+        typer.echo(f"{file}: written")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Weights folder: that of a training run (RUN/weights), or a new one.")
+    ] = Path("build/weights"),
+    task: Annotated[list[str] | None, typer.Option(help="Only this head; may be repeated.")] = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+    threads: Threads = 0,
+) -> None:
+    """Fit the heads on the tuned encoder and print their development scores. Needs the `train` extra.
+
+    --out holds vocabulary, adapter and tagger of a run; a new folder gets those that are shipped. Keywords are
+    fitted on what the attributes and spans heads in --out say. The same data gives the same weights.
+    """
+    from inference.errors import Misconfigured
+    from inference.taxonomy import load_label_map, load_taxonomy
+    from inference.training.answers import begin_weights, open_encodings
+    from inference.training.evaluate import TASKS
+    from stream.cli.progress import progress
+
+    wanted = [task_of(each) for each in task or TASKS]
+    folder = data_folder(data)
+    try:
+        from inference.training.fit import Fitter
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    taxonomy = load_taxonomy()
+    with progress() as report:
+        try:
+            begin_weights(out)
+            fitter = Fitter(
+                folder, out, open_encodings(cache, out, threads, True), taxonomy, load_label_map(taxonomy), report
+            )
+            scores = fitter.fit(wanted)
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    for name, measures in scores.items():
+        for measure in measures:
+            typer.echo(line(name, measure))
+
+
+@app.command()
+def adapt(
+    taxonomy: Annotated[Path, typer.Option(help="TSV (id, parent, en, zh) or a file in Google's format.")],
+    rows: Annotated[Path, typer.Option(help="JSON lines: title, category (an id of the taxonomy), description.")],
+    out: Annotated[Path, typer.Option(help="New weights folder.")],
+    taxonomy_zh: Annotated[Path | None, typer.Option(help="Chinese names in Google's format.")] = None,
+    weights: WeightsFolder = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+) -> None:
+    """Fit the categories to your own taxonomy and labelled rows; needs the `train` extra.
+
+    One row in five is kept for measuring: printed is what is right before and after. Then: models build --taxonomy
+    TAXONOMY --weights OUT. Without rows `build --taxonomy` alone is enough: categories are compared by their names.
+    """
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from inference.taxonomy import TaxonomyError, load_taxonomy
+    from stream.cli.progress import progress
+
+    try:
+        from inference.training.adapt import adapt as fit_to
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    with progress() as report:
+        try:
+            loaded = load_taxonomy(taxonomy, taxonomy_zh)
+            done = fit_to(rows, loaded, weights or DEFAULT_WEIGHTS, out, cache, report)
+        except (TaxonomyError, OSError) as error:
+            raise Misconfigured(str(error)) from None
+    typer.echo(f"{done.train} rows to fit on, {done.dev} to measure on")
+    for title, measures in (("before", done.before), ("after", done.after)):
+        for measure in measures:
+            typer.echo(line(title, measure))
+    typer.echo(f"{out}: written; shangxin models build --taxonomy {taxonomy} --weights {out}")
