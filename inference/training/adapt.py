@@ -69,7 +69,8 @@ def adapt(rows: Path, taxonomy: Taxonomy, weights: Path, out: Path, cache: Path,
     fitted = fit_matcher([*train, *known], side, lambda done, total, _: report("fit", done, total), start)
     fitted = max(_weighed(fitted, side, dev), key=lambda pair: pair[0])[1]
     after = _scores(NameMatcher(as_stored(fitted)), side, dev, split.dev, taxonomy)
-    shutil.copytree(weights, out, dirs_exist_ok=True)
+    if weights.resolve() != out.resolve():
+        shutil.copytree(weights, out, dirs_exist_ok=True)
     own = {"own": {"rows": [len(split.train), len(split.dev), split.dropped], "taxonomy": taxonomy.version}}
     meta = {key: value for key, value in head.meta.items() if key not in ("format", "task")}
     save_head(out, "category", {**head.arrays, **fitted}, {**meta, **own})
@@ -79,9 +80,9 @@ def adapt(rows: Path, taxonomy: Taxonomy, weights: Path, out: Path, cache: Path,
 def read_own_rows(file: Path, taxonomy: Taxonomy) -> list[TextRow]:
     """The rows, each checked against the taxonomy. Raises DataError, OSError."""
     rows = read_text_rows(file)
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
         if row.columns.get("category", "") not in taxonomy.nodes:
-            raise DataError(file, number, "category", row.columns.get("category"), "an id of the taxonomy")
+            raise DataError(file, row.line, "category", row.columns.get("category"), "an id of the taxonomy")
     return [
         TextRow(compose(row.text, row.description).text, row.columns["category"], row.group, row.source) for row in rows
     ]

@@ -119,7 +119,7 @@ def unbranded_rows(folder: Path) -> list[data.AttributeRow]:
     for record in _records(folder / "catalogue/retail_demo.jsonl.gz"):
         title, description, style = (str(record.get(key) or "") for key in ("name", "description", "style"))
         stands = bool(style) and style.casefold() in f"{title} {description}".casefold()
-        values = {"Brand": (), "Product Type": (style,) if stands else ()}
+        values: dict[str, tuple[str, ...]] = {"Brand": (), "Product Type": (style,) if stands else ()}
         rows.append(data.AttributeRow(title, description, ("Brand", "Product Type"), values, "retail_demo"))
     return rows
 

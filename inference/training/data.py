@@ -33,7 +33,8 @@ class DataError(Rejected):
 
 @dataclass(frozen=True)
 class TextRow:
-    """A text with a label (empty: none). group: rows of one group stay on one side of a split."""
+    """A text with a label (empty: none). group: rows of one group stay on one side of a split. line: of the file, from
+    1; 0 where it is not of one."""
 
     text: str
     label: str = ""
@@ -42,6 +43,7 @@ class TextRow:
     language: str = ""
     description: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    line: int = 0
 
     @property
     def shop(self) -> str:
@@ -194,7 +196,7 @@ def _text_row(record: _Record, title_field: str) -> TextRow:
     columns = {key: value for key, value in record.values.items() if isinstance(value, str)}
     label = record.text(name) if name else ""
     language, description = record.text("lang", ""), record.text("description", "")
-    return TextRow(title, label, group, record.file.name.split(".")[0], language, description, columns)
+    return TextRow(title, label, group, record.file.name.split(".")[0], language, description, columns, record.row)
 
 
 def _safety_row(record: _Record) -> TextRow:

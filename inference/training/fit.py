@@ -107,8 +107,10 @@ class Fitter:
         for name, split in splits.items():
             sets[name], fitted = self._linear(name, split.train, split.dev)
             arrays |= with_prefix(name, fitted)
-        arrays |= self._matcher(splits)
-        meta = {"sets": sets, "rows": {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}}
+        matcher, compared = self._matcher(splits)
+        arrays |= matcher
+        counts = {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}
+        meta = {"sets": sets, "rows": counts | compared}
         save_head(self.out, "category", arrays, meta)
         dev = self._category_scores(splits, sets)
         return self._save("category", arrays | self._on_everything(splits, sets, arrays), {**meta, "final": FINAL}, dev)
@@ -160,7 +162,8 @@ class Fitter:
         truth = np.array([labels.index(row.label) for row in dev], np.int64)
         return {**arrays, "temperature": np.array([best_temperature(odds, truth)], np.float32)}
 
-    def _matcher(self, splits: dict[str, Split[TextRow]]) -> dict[str, NDArray[Any]]:
+    def _matcher(self, splits: dict[str, Split[TextRow]]) -> tuple[dict[str, NDArray[Any]], dict[str, list[int]]]:
+        """And the rows of the sets that only this comparison is fitted on."""
         predictors = self._predictors()
         names = predictors.node_names()
         side = node_side([names["node.en"], names["node.zh"]], self.taxonomy)
@@ -175,9 +178,11 @@ class Fitter:
         ]
         titles = corpora.attribute_split(self.data).train
         found = [(row.title, self._allowed("attributes.category", row.category, at)) for row in titles]
-        listings += self._listings("retail_demo", retail) + self._listings("attributes", found)
+        more = {"retail_demo": self._listings("retail_demo", retail), "attributes": self._listings("attributes", found)}
+        listings += [each for listings in more.values() for each in listings]
         arrays = fit_matcher(listings, side, self._told("fit names"))
-        return {**arrays, "heat": self._heat(NameMatcher(as_stored(arrays)), side, splits, at)}
+        heat = self._heat(NameMatcher(as_stored(arrays)), side, splits, at)
+        return {**arrays, "heat": heat}, {name: [len(each), 0, 0] for name, each in more.items()}
 
     def _heat(
         self, matcher: NameMatcher, side: NameSide, splits: dict[str, Split[TextRow]], at: dict[str, int]

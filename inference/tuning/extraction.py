@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,8 +92,8 @@ def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tenso
     names = torch.from_numpy(places) @ hidden.states
     logits = head(states, torch.from_numpy(shapes), torch.from_numpy(hashed), names)
     loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), head.steps)  # type: ignore[arg-type]
-    real = torch.from_numpy(tags >= 0)
-    return loss / sum(len(body.names) for body in bodies) + LEVEL * logits[real].mean(-1).square().mean()
+    level: Tensor = logits[torch.from_numpy(tags >= 0)].mean(-1).square().mean()
+    return loss / sum(len(body.names) for body in bodies) + LEVEL * level
 
 
 def tagger_arrays(head: nn.Module) -> Arrays:
@@ -103,22 +103,6 @@ def tagger_arrays(head: nn.Module) -> Arrays:
         **export_tagger(head),
         "platt": np.array([1.0, 0.0], np.float32),
     }
-
-
-def load_tagger(head: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Begin with what `tagger_arrays` gave."""
-    assert isinstance(head, TaggerNet)
-    with torch.no_grad():
-        for name in ("enter", "near", "join", "name_join", "name_gate", "tag_join", "tag_gate"):
-            getattr(head, name).weight.copy_(torch.from_numpy(np.array(arrays[name].T)))
-        for name, tensor in (
-            ("table", head.table.weight),
-            ("enter_bias", head.enter.bias),
-            ("near_bias", head.near.bias),
-            ("tag_bias", head.tag_join.bias),
-            ("steps", head.steps),
-        ):
-            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
 
 
 def found_in(head: nn.Module, items: Sequence[Item], encode: Encode, least: float = LEAST) -> list[list[list[Found]]]:

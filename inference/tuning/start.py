@@ -19,9 +19,10 @@ from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_ke
 from inference.tasks.weights import DEFAULT_WEIGHTS, load_head, save_head
 from inference.tuning.backbone import TorchEncoder
 from inference.tuning.config import TrainConfig
-from inference.tuning.extraction import HEAD, load_tagger, tagger_arrays
+from inference.tuning.extraction import HEAD, tagger_arrays
 from inference.tuning.loop import Report, Scores, Trainer
 from inference.tuning.run import Run
+from inference.tuning.tagger import TaggerNet, load_tagger
 from inference.tuning.task import Loading, all_tasks
 
 
@@ -43,7 +44,9 @@ def open_trainer(
     if not fresh and (weights / adapter_file(READER_MODEL)).is_file():
         encoder.start_from(load_adapter(weights / adapter_file(READER_MODEL)))
         if HEAD in trainer.heads and (weights / f"{HEAD}.npz").is_file():
-            load_tagger(trainer.heads[HEAD], load_head(weights, HEAD).arrays)
+            head = trainer.heads[HEAD]
+            assert isinstance(head, TaggerNet)
+            load_tagger(head, load_head(weights, HEAD).arrays)
     return trainer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,3 +83,18 @@ def export_tagger(net: TaggerNet) -> Arrays:
     for name in ("enter", "near", "join", "name_join", "name_gate", "tag_join", "tag_gate"):
         arrays[name] = of(getattr(net, name).weight.T)
     return arrays
+
+
+def load_tagger(net: TaggerNet, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Begin with what `export_tagger` gave."""
+    with torch.no_grad():
+        for name in ("enter", "near", "join", "name_join", "name_gate", "tag_join", "tag_gate"):
+            getattr(net, name).weight.copy_(torch.from_numpy(np.array(arrays[name].T)))
+        for name, tensor in (
+            ("table", net.table.weight),
+            ("enter_bias", net.enter.bias),
+            ("near_bias", net.near.bias),
+            ("tag_bias", net.tag_join.bias),
+            ("steps", net.steps),
+        ):
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))

@@ -71,10 +71,50 @@ def test_names_that_speak_are_enough(tmp_path: Path) -> None:
     assert found.after[1].score >= found.before[1].score
 
 
+def test_rows_teach_an_attribute_that_no_name_explains(tmp_path: Path) -> None:
+    """`Zorp` is the code after the colon, and the year is not; no model can know that from the names."""
+    goods, colors = (
+        ("kayak", "paddle", "dry bag", "helmet", "spray skirt", "浮力背心"),
+        ("red", "blue", "black", "green"),
+    )
+    rows = []
+    for at in range(80):
+        code, color = f"K{at % 9}{at % 7}", colors[at % 4]
+        has = at % 3 > 0
+        title = f"{goods[at % 6]} {2000 + at % 20} {color}" + (f" : {code} series" if has else f" {code}")
+        values = {"Color": [color]} | ({"Zorp": [code]} if has else {})
+        rows.append({"title": title, "attributes": values, "absent": [] if has else ["Zorp"]})
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    out = tmp_path / "weights"
+    asked = ["--attributes", str(file), "--out", str(out), "--cache", str(CACHE)]
+    done = CliRunner().invoke(app, ["adapt", *asked])
+    assert done.exit_code == 0, done.output
+    scores = {
+        line.split()[0]: float(line.split("F1")[1].split()[0]) for line in done.output.splitlines() if "F1" in line
+    }
+    assert scores["after"] > 0.95
+    assert scores["after"] > scores["before"] + 0.1
+    assert json.loads((out / "tagger.json").read_text())["own"]["rows"][0] > 50
+
+
+def test_what_adapt_is_given_must_fit_together(tmp_path: Path) -> None:
+    taxonomy, _ = files(tmp_path)
+    for options in ([], ["--taxonomy", str(taxonomy)], ["--rows", str(taxonomy)]):
+        done = CliRunner().invoke(app, ["adapt", "--out", str(tmp_path / "out"), *options])
+        assert done.exit_code == 2
+        assert "--attributes" in done.output
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"title": "red kayak", "attributes": {"Color": ["red"]}}\n')
+    done = CliRunner().invoke(app, ["adapt", "--out", str(tmp_path / "out"), "--attributes", str(few)])
+    assert isinstance(done.exception, Rejected)
+    assert "at least 10" in str(done.exception)
+
+
 def test_a_category_that_the_taxonomy_lacks_is_named(tmp_path: Path) -> None:
     taxonomy, rows = files(tmp_path)
-    rows.write_text('{"title": "bow", "category": "z2"}\n{"title": "drum", "category": "z9"}\n')
-    with pytest.raises(DataError, match="row 2: category: an id of the taxonomy; got 'z9'"):
+    rows.write_text('{"title": "bow", "category": "z2"}\n\n{"title": "drum", "category": "z9"}\n')
+    with pytest.raises(DataError, match="row 3: category: an id of the taxonomy; got 'z9'"):
         read_own_rows(rows, load_taxonomy(taxonomy))
 
 

@@ -244,7 +244,7 @@ def test_logits_that_move_together_cost_something(tmp_path: Path) -> None:
     for _ in range(3):
         losses.append(float(task.loss(head, hidden, items).detach()))
         with torch.no_grad():
-            head.tag_join.bias += 100.0
+            head.get_parameter("tag_join.bias").add_(100.0)
     assert losses[1] - losses[0] == pytest.approx(10.0, abs=1.0)
     assert losses[2] - losses[0] == pytest.approx(40.0, abs=2.0)
     alike = likeness(hidden)
@@ -287,7 +287,7 @@ def test_masked_words_are_learned_by_the_words_around_them(
     states = torch.randn(len(items), max(len(item.ids) for item in items), 384, requires_grad=True)
     mask_of = torch.ones(states.shape[:2], dtype=torch.int64)
     before = task.loss(head, Hidden(states, states.mean(1), mask_of), items)
-    before.backward()
+    before.backward()  # type: ignore[no-untyped-call]
     assert states.grad is not None
     touched = (states.grad.abs().sum(-1) > 0).nonzero().tolist()
     assert touched == [[row, at] for row, item in enumerate(items) for at in item.body.places.tolist()]
@@ -295,7 +295,7 @@ def test_masked_words_are_learned_by_the_words_around_them(
     for _ in range(60):
         optimiser.zero_grad()
         loss = task.loss(head, Hidden(states, states.mean(1), mask_of), items)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert float(loss.detach()) < 0.2 * float(before.detach())
     found = [(states[row].detach().numpy(), states[row].detach().numpy()) for row in range(len(items))]

@@ -59,7 +59,8 @@ class Guess(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Logits [M, V] of states [M, 384]."""
         assert isinstance(self.words, Tensor)
-        return self.turn(states) @ self.words.T + self.bias
+        logits: Tensor = self.turn(states) @ self.words.T + self.bias
+        return logits
 
 
 class Masked:

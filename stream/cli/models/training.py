@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream.cli.models.options import DEFAULT_CACHE, CacheFolder, Threads, WeightsFolder, data_folder, line, task_of
+
+if TYPE_CHECKING:
+    from inference.training.metrics import Measure
 
 app = typer.Typer()
 
@@ -181,35 +185,56 @@ def fit(
 
 @app.command()
 def adapt(
-    taxonomy: Annotated[Path, typer.Option(help="TSV (id, parent, en, zh) or a file in Google's format.")],
-    rows: Annotated[Path, typer.Option(help="JSON lines: title, category (an id of the taxonomy), description.")],
     out: Annotated[Path, typer.Option(help="New weights folder.")],
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="TSV (id, parent, en, zh) or a file in Google's format.")
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="JSON lines: title, category (an id of the taxonomy), description.")
+    ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="JSON lines: title, attributes {name: [values]}, absent [names], description.")
+    ] = None,
     taxonomy_zh: Annotated[Path | None, typer.Option(help="Chinese names in Google's format.")] = None,
     weights: WeightsFolder = None,
     cache: CacheFolder = DEFAULT_CACHE,
 ) -> None:
-    """Fit the categories to your own taxonomy and labelled rows; needs the `train` extra.
+    """Fit categories, attributes or both to your own labelled rows; needs the `train` extra.
 
-    One row in five is kept for measuring: printed is what is right before and after. Then: models build --taxonomy
-    TAXONOMY --weights OUT. Without rows `build --taxonomy` alone is enough: categories are compared by their names.
+    Categories: --taxonomy and --rows. Attributes: --attributes. One row in five is kept for measuring: printed is what
+    is right before and after. Then: models build --taxonomy TAXONOMY --schema SCHEMA --weights OUT. Without rows that
+    alone is enough: categories and attributes never seen are known by their names.
     """
     from inference.errors import Misconfigured
     from inference.tasks.weights import DEFAULT_WEIGHTS
     from inference.taxonomy import TaxonomyError, load_taxonomy
     from stream.cli.progress import progress
 
+    if (taxonomy is None) != (rows is None) or (rows is None and attributes is None):
+        raise typer.BadParameter("--taxonomy with --rows, or --attributes, or all three", param_hint="--rows")
     try:
         from inference.training.adapt import adapt as fit_to
+        from inference.training.adapt_attributes import adapt_attributes
     except ModuleNotFoundError as error:
         raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    source = weights or DEFAULT_WEIGHTS
     with progress() as report:
         try:
-            loaded = load_taxonomy(taxonomy, taxonomy_zh)
-            done = fit_to(rows, loaded, weights or DEFAULT_WEIGHTS, out, cache, report)
+            if taxonomy is not None and rows is not None:
+                done = fit_to(rows, load_taxonomy(taxonomy, taxonomy_zh), source, out, cache, report)
+                _say_adapted(done.train, done.dev, done.before, done.after)
+                source = out
+            if attributes is not None:
+                found = adapt_attributes(attributes, source, out, cache, report)
+                _say_adapted(found.train, found.dev, [found.before], [found.after])
         except (TaxonomyError, OSError) as error:
             raise Misconfigured(str(error)) from None
-    typer.echo(f"{done.train} rows to fit on, {done.dev} to measure on")
-    for title, measures in (("before", done.before), ("after", done.after)):
+    own = f"--taxonomy {taxonomy} " if taxonomy else ""
+    typer.echo(f"{out}: written; shangxin models build {own}--weights {out}")
+
+
+def _say_adapted(train: int, dev: int, before: Sequence[Measure], after: Sequence[Measure]) -> None:
+    typer.echo(f"{train} rows to fit on, {dev} to measure on")
+    for title, measures in (("before", before), ("after", after)):
         for measure in measures:
             typer.echo(line(title, measure))
-    typer.echo(f"{out}: written; shangxin models build --taxonomy {taxonomy} --weights {out}")
