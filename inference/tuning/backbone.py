@@ -56,9 +56,16 @@ class TorchEncoder(nn.Module):
         self._start = _matrices(model) if tuning.method is Method.FULL else {}
         self.bert: nn.Module = _tuned(model, tuning, steps)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Hidden:
-        """int64 [B, T] each."""
-        out = self.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    def embedded(self, ids: Tensor) -> Tensor:
+        """Word embeddings [B, T, 384] of ids, that a gradient reaches."""
+        words = self.bert.get_input_embeddings()  # type: ignore[operator]
+        found: Tensor = words(ids).detach()
+        return found.requires_grad_()
+
+    def forward(self, ids: Tensor, mask: Tensor, embedded: Tensor | None = None) -> Hidden:
+        """int64 [B, T] each. embedded: taken for the words' own."""
+        read = {"input_ids": ids} if embedded is None else {"inputs_embeds": embedded}
+        out = self.bert(**read, attention_mask=mask, output_hidden_states=True)
         weight = mask[:, :, None].float()
         total = weight.sum(1)
         layers = [out.hidden_states[layer].float() for layer in FEATURE_LAYERS]

@@ -51,6 +51,8 @@ class TrainConfig:
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
     apart: of prompts, weight of the mean cosine between a row's token states where it is above `alike`: runs without it
     ended with the states of long prompts all the same (docs/adr/0008).
+    adversarial: length of the step that each prompt's word embeddings are moved against the loss for a second pass, in
+    mean lengths of an embedding (FGM: Miyato, Dai, Goodfellow 2017); 0: no second pass.
     betas: of AdamW; the second forgets faster than usual, as tasks with gradients of other sizes take turns.
     patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
     and other spellings are added (augment.py)."""
@@ -66,6 +68,7 @@ class TrainConfig:
     keep_embedding: float = 1.0
     apart: float = 2.0
     alike: float = 0.4
+    adversarial: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
     scorings: int = 4
     patience: int = 0

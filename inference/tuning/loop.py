@@ -97,8 +97,9 @@ class Trainer:
         task, items = self.tasks[name], self._streams[name].next()
         ids, mask = padded(items)
         self.encoder.train(), self.heads.train()
+        embedded = self.encoder.embedded(ids) if self.config.adversarial and not task.text else None
         with half(self.config.bf16):
-            hidden = self.encoder(ids, mask)
+            hidden = self.encoder(ids, mask, embedded)
         loss = task.loss(self.heads[task.head_name], hidden, items)
         alike = likeness(hidden)
         total = loss
@@ -114,11 +115,25 @@ class Trainer:
             return curves
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        if embedded is not None and embedded.grad is not None:
+            self._against(task, items, ids, mask, embedded)
         for group in self._optimiser.param_groups:  # apart: a head's large gradient must not still the backbone
             nn.utils.clip_grad_norm_(group["params"], self.config.clip)
         self._optimiser.step()
         self._schedule.step()
         return curves
+
+    def _against(self, task: Task, items: Sequence[Item], ids: Tensor, mask: Tensor, embedded: Tensor) -> None:
+        """Gradients of a second pass, whose embeddings are moved to where the loss grows fastest."""
+        assert embedded.grad is not None
+        real = mask[:, :, None].float()
+        slope = embedded.grad * real
+        usual = (embedded.detach().norm(dim=-1, keepdim=True) * real).sum((1, 2)) / real.sum((1, 2))
+        length = self.config.adversarial * usual
+        moved = slope / slope.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12) * length[:, None, None]
+        with half(self.config.bf16):
+            hidden = self.encoder(ids, mask, embedded.detach() + moved)
+        task.loss(self.heads[task.head_name], hidden, items).backward()  # type: ignore[no-untyped-call]
 
     def _as_it_was(self, items: Sequence[Item], ids: Tensor, mask: Tensor) -> Tensor:
         """Pooled vectors before tuning, computed once an item."""

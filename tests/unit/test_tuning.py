@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_ke
 from inference.tasks.units import make_frame
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.tasks.words import words_of
+from inference.tuning.ablate import ablate, table
 from inference.tuning.backbone import Hidden
 from inference.tuning.batching import LENGTHS, Stream, cut, length_of, padded
 from inference.tuning.choose_vocabulary import coverage
@@ -252,6 +254,54 @@ def test_logits_that_move_together_cost_something(tmp_path: Path) -> None:
     assert bool(((alike > 0.0) & (alike <= 1.0)).all())
     same = Hidden(hidden.states[:, :1].expand_as(hidden.states), hidden.features, hidden.mask)
     assert likeness(same).tolist() == pytest.approx([1.0] * 4, abs=1e-4)
+
+
+def test_adversarial_steps_see_embeddings_on_which_the_loss_is_higher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rows_of(tmp_path / "data")
+    tuning = Tuning(rank=4, alpha=8.0, dropout=0.0)
+    config = TrainConfig(steps=3, scorings=1, tokens=128, shares={"spans": 1.0}, tuning=tuning, adversarial=0.5)
+    trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
+    for module in trainer.heads.modules():
+        if hasattr(module, "p"):
+            monkeypatch.setattr(module, "p", 0.0)
+    (task,) = trainer.tasks.values()
+    usual, losses = task.loss, []
+
+    def loss(*given: Any) -> Any:
+        losses.append(usual(*given))
+        return losses[-1]
+
+    monkeypatch.setattr(task, "loss", loss)
+    trainer.train()
+    pairs = [(float(losses[at].detach()), float(losses[at + 1].detach())) for at in range(0, 6, 2)]
+    assert len(losses) == 6
+    assert all(moved > plain for plain, moved in pairs)
+
+
+def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
+    data = rows_of(tmp_path / "data")
+    for folder, name, record in (
+        ("attributes", "train", {"title": "red kayak", "attributes": {"Color": ["red"]}, "source": "x"}),
+        ("attributes", "dev", {"title": "blue kayak", "attributes": {"Color": ["blue"]}, "source": "x"}),
+        ("category", "zh_store_titles.train", {"title": "不锈钢水壶 家用", "category": "家居", "lang": "zh"}),
+    ):
+        (data / folder).mkdir(exist_ok=True)
+        with gzip.open(data / folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.write(json.dumps(record))
+    results = ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None)
+    assert [each.name for each in results] == ["rank8 1", "frozen 1"]
+    assert results[0].parameters > 600_000
+    assert results[1].parameters == 0
+    lines = table(results).splitlines()
+    assert len(lines) == 4
+    assert "heads alone" in lines[3]
+    shutil.rmtree(data)
+    assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None) == results
+    for names, rule in ((["none"], "one of lora"), (["pretrained"], "--pretrained")):
+        with pytest.raises(Misconfigured, match=rule):
+            ablate(data, tmp_path / "runs", 2, names, [1], None, lambda *_: None)
 
 
 def test_whole_words_are_masked_and_what_stood_there_is_the_truth(characters: UnigramTokenizer) -> None:

@@ -120,6 +120,31 @@ def train(
 
 
 @app.command()
+def ablate(
+    out: Annotated[Path, typer.Option(help="Folder of the runs; one that is there is not done again.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each run; 0.6 seconds each on two cores.", min=1)] = 800,
+    variant: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated; default: all.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated.")] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="Weights of `models pretrain`, for the variant.")] = None,
+) -> None:
+    """Runs that differ in one thing each (method, rank, data, adversarial steps), and their table. Needs `train`."""
+    from inference.errors import Misconfigured
+    from stream.cli.progress import progress
+
+    try:
+        from inference.tuning.ablate import VARIANTS, table
+        from inference.tuning.ablate import ablate as measure
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
+    folder = data_folder(data)
+    names = variant or [name for name, each in VARIANTS.items() if pretrained or not each.pretrained]
+    with progress() as report:
+        results = measure(folder, out, steps, names, seed or [20261125], pretrained, report)
+    typer.echo(table(results), nl=False)
+
+
+@app.command()
 def compress(
     weights: Annotated[Path, typer.Option(help="Weights folder of a run: RUN/weights.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
