@@ -55,24 +55,19 @@ class KeywordHead:
         self._least = float(file.meta["least"])
 
     def rank(self, text: str, units: Units, heads: Sequence[Found], words: Sequence[Found]) -> list[Keyword]:
-        """At most MOST, best first; of those that overlap the best. heads: values, brand and product words that were
-        found; words: what the tagger found for the name that stands for keywords."""
+        """At most MOST, best first, no wording twice; one may be part of another (`rod`, `fishing rod`). heads: values,
+        brand and product words that were found; words: what the tagger found for the name that stands for keywords."""
         found = [
             Keyword(each.first, each.last, 1.0 / (1.0 + math.exp(-float(each.signs @ self._weights) - self._bias)))
             for each in candidates(text, units, heads, words)
         ]
         found.sort(key=lambda each: (-each.score, each.first, each.last))
-        kept: list[Keyword] = []
-        wordings: set[str] = set()
+        kept: dict[str, Keyword] = {}
         for each in found:
-            wording = text_of(text, units, each.first, each.last).casefold()
-            apart = all(each.last < other.first or other.last < each.first for other in kept)
-            if each.score >= self._least and apart and wording not in wordings:
-                kept.append(each)
-                wordings.add(wording)
-            if len(kept) == MOST:
+            if each.score < self._least or len(kept) == MOST:
                 break
-        return kept
+            kept.setdefault(text_of(text, units, each.first, each.last).casefold(), each)
+        return list(kept.values())
 
 
 def text_of(text: str, units: Units, first: int, last: int) -> str:

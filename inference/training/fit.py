@@ -24,7 +24,7 @@ from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TagRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
-from inference.training.fit_tags import fit_tag_head, make_pairs
+from inference.training.fit_tags import HAND_COUNT, fit_tag_head, labelled_by_hand, make_pairs
 from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
 from inference.training.metrics import Measure, mean_measure
 from inference.training.predictors import Predictors, Report
@@ -35,8 +35,8 @@ from inference.training.tagging import attribute_text
 COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
 SAFETY_COST = 3.0
-TAG_ROWS, COPY_ROWS = 700, 500
-"""Listings that pairs are made of; the classifier has 42 weights."""
+TAG_ROWS, COPY_ROWS = 250, 150
+"""Listings that some 3,000 pairs are made of; the classifier has 51 weights."""
 HARMLESS_TITLES = 3_000
 """Product titles taken as harmless: without them a head fitted on posts alone calls 8% of
 fashion titles harmful, with them 1.3%."""
@@ -265,11 +265,14 @@ class Fitter:
         rows = corpora.attribute_split(self.data)
         copy = corpora.copy_rows(self.data)[:COPY_ROWS]
         some = sample(rows.train, TAG_ROWS, attribute_text)
-        pairs = make_pairs([*some, *copy])
+        made, by_hand = make_pairs([*some, *copy]), labelled_by_hand()
+        pairs = [*made, *by_hand]
         predictors = self._predictors()
         signs = predictors.tag_signs("pairs", [pair.said for pair in pairs])
-        arrays = fit_tag_head(np.stack(signs), [pair.label for pair in pairs])
+        counts = np.repeat([1.0, HAND_COUNT], [len(made), len(by_hand)])
+        arrays = fit_tag_head(np.stack(signs), [pair.label for pair in pairs], counts)
         meta = {"rows": {"attributes": [len(some), len(rows.dev), rows.dropped], "advertisegen": [len(copy), 0, 0]}}
+        meta["rows"]["pairs by hand"] = [len(by_hand), 0, 0]
         save_head(self.out, "tags", arrays, meta)
         dev = [TagRow(row.said.text, "", row.said.name, row.said.value, row.label) for row in make_pairs(rows.dev)]
         return self._save("tags", arrays, meta, evaluate.tag_measures(dev, self._predictors()))

@@ -27,6 +27,7 @@ DATA_SETS = {
     "hate_en": DataSet("t-davidson", "MIT", True),
     "advertisegen": DataSet("AdvertiseGen", NOT_STATED, False),
     "dev halves": DataSet("one half of the attribute and span development rows", "as theirs", False),
+    "pairs by hand": DataSet("the project's own", "Apache-2.0", True),
     "own": DataSet("the platform's own rows", "its own", True),
 }
 """By the names under `rows` in the heads' JSON files."""

@@ -164,7 +164,7 @@ def test_the_hand_labelled_pairs_are_mostly_right() -> None:
     done = command("evaluate", "--task", "tags", "--data", str(PAIRS), "--json")
     measures = {each["name"]: each for each in json.loads(done.stdout)["measures"]}
     assert measures["accuracy"]["rows"] == 200
-    assert measures["accuracy"]["score"] > 0.6  # one label for all: 0.405
+    assert measures["accuracy"]["score"] > 0.75  # one label for all: 0.405
 
 
 @pytest.mark.parametrize(
