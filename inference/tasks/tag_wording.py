@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from inference.model.tokenizer import IDEOGRAPH
 from inference.tasks.words import CHINESE, words_of
@@ -23,6 +24,18 @@ YES = frozenset(["yes", "y", "true", "是", "有", "支持", "可", "含"])
 NO = frozenset(["no", "n", "false", "none", "否", "无", "没有", "不支持", "不可", "不含", "非"])
 POLAR = re.compile(r"^(?P<no>不支持|不含|不可|没有|无|非|不)?(?P<yes>支持|含有|含|带|有|可)?(?P<rest>.{2,})$")
 """A Chinese value that says whether there is something: 无钢圈, 含酒精, 支持快充."""
+KINDS = tuple(
+    tuple(frozenset(same.split()) for same in kind.split("|"))
+    for kind in (
+        "black|white|grey gray|silver|red|blue|green|yellow|orange|purple|pink|brown|beige cream ivory|navy|khaki|teal"
+        "|turquoise|burgundy maroon|gold|charcoal|tan|lilac lavender|coral|olive",
+        "zipper zip|lace-up|buckle|button buttons|velcro hook-and-loop|snap snaps|drawstring|slip-on pull-on",
+        "men men's mens male|women women's womens ladies female|boys boys' boy|girls girls' girl|unisex",
+        "adult adults|baby babies newborn newborns infant|toddler toddlers|kids kid children child",
+    )
+)
+"""Words of which a listing has one at a time, synonyms together: colours, closures, whom and what age it is for. A
+listing in two colours is not that rare, so this is a sign among others and not the answer."""
 SHORTEST, LONGEST = 2, 6
 """Characters of a Chinese value that others of its kind are looked for."""
 
@@ -74,22 +87,33 @@ def measured(text: str, value: str) -> tuple[Place | None, Place | None]:
 
 def rival(text: str, value: str) -> Place | None:
     """Where the text has another of the value's kind and not the value: `dark chocolate` for `Milk chocolate`,
-    `wireless` for `Wired`, 短袖 for 长袖. A kind is told by the last word or the last character."""
+    `wireless` for `Wired`, `red` for `Blue`, 短袖 for 长袖. A kind is one of KINDS, or told by the last
+    word or the last character."""
     low, plain = folded(text), folded(value).strip()
     if not plain or NUMBER.search(plain) or _standing(plain).search(low):
         return None
     if CHINESE.search(plain):
         return _alike(low, plain) if SHORTEST <= len(plain) <= LONGEST else None
     words = plain.split()
+    if kind := next((each for each in KINDS if any(plain in same for same in each)), None):
+        own, others = ([same for same in kind if (plain in same) is wanted] for wanted in (True, False))
+        return None if _one_of(low, own) else _one_of(low, others)
     if len(words) > 1:
-        kind = rf"\b(?!{re.escape(words[-2])}\b)[a-z]+ {re.escape(words[-1])}s?\b"
+        pattern = rf"\b(?!{re.escape(words[-2])}\b)[a-z]+ {re.escape(words[-1])}s?\b"
     elif len(stem := re.sub(r"e?(ed|less|y)$", "", plain)) <= 2:
         return None
     elif plain.endswith("less"):
-        kind = rf"\b{re.escape(stem)}(?:ed|y)\b"
+        pattern = rf"\b{re.escape(stem)}(?:ed|y)\b"
     else:
-        kind = rf"\b{re.escape(stem)}e?less\b|\bun{re.escape(plain)}\b"
-    match = re.search(kind, low)
+        pattern = rf"\b{re.escape(stem)}e?less\b|\bun{re.escape(plain)}\b"
+    match = re.search(pattern, low)
+    return match.span() if match else None
+
+
+def _one_of(text: str, alternatives: Iterable[frozenset[str]]) -> Place | None:
+    """Where the first of the words stands."""
+    words = sorted((word for same in alternatives for word in same), key=lambda word: (-len(word), word))
+    match = re.search(rf"\b(?:{'|'.join(map(re.escape, words))})(?!\w)", text)
     return match.span() if match else None
 
 

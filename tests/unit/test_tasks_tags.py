@@ -84,7 +84,11 @@ def test_numbers_are_compared_by_their_unit(text: str, value: str, same: str | N
         ("夏季短袖T恤", "长袖", "短袖"),
         ("夏季短袖T恤", "短袖", None),
         ("夏季T恤", "长袖", None),
-        ("red dress", "blue", None),
+        ("red dress", "Blue", "red"),
+        ("Lace-up boots", "Zipper", "Lace-up"),
+        ("Slippers for women", "Men's", "women"),
+        ("Slippers for men", "Men's", None),
+        ("linen dress", "blue", None),
     ],
 )
 def test_another_of_the_same_kind_is_seen(text: str, value: str, expected: str | None) -> None:
