@@ -23,7 +23,7 @@ from stream.kafka.clients import group_id
 from stream.process import Process
 from stream.settings import KafkaSettings, Settings, WorkerSettings
 
-DEADLINE_S = 25.0
+DEADLINE_S = 60.0
 
 
 class Count(msgspec.Struct, array_like=True):

@@ -104,13 +104,21 @@ async def test_garbage_fails_alone(transport: TritonTransport, local: LocalEngin
         assert_equal(served, expected)
 
 
+async def counted(url: str, model: str, rows: int) -> tuple[int, int]:
+    """As `executed`, once so many rows are counted, or after ten seconds: the server counts after it has answered."""
+    deadline = asyncio.get_running_loop().time() + 10.0
+    while (found := await executed(url, model))[0] < rows and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+    return found
+
+
 async def test_calls_in_flight_share_executions(transport: TritonTransport, url: str) -> None:
     before = {model: await executed(url, model) for model in (LISTING_MODEL, ENCODER_MODEL, READER_MODEL)}
     rows = [ListingInput(title="red dress")] * 96
     answers = await asyncio.gather(*(ask(transport, [row]) for row in rows))
     assert len(answers) == 96
     for model, (rows_before, runs_before) in before.items():
-        rows_after, runs_after = await executed(url, model)
+        rows_after, runs_after = await counted(url, model, rows_before + 96)
         assert rows_after - rows_before == 96
         assert (rows_after - rows_before) / (runs_after - runs_before) > 2, f"{model} does not batch"
 
