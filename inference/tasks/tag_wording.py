@@ -49,9 +49,16 @@ def folded(text: str) -> str:
     return "".join(low if len(low := unicodedata.normalize("NFKC", each).casefold()) == 1 else each for each in text)
 
 
+def place_of(text: str, value: str) -> Place | None:
+    """Where the value first stands. A word may go on where the value ends (`Hood`, `hooded`) but begins with it, and a
+    number is a whole one."""
+    plain = folded(value).strip()
+    match = _standing(plain).search(folded(text)) if plain else None
+    return match.span() if match else None
+
+
 def occurrence(text: str, value: str) -> tuple[float, float]:
-    """Whether the value stands in the text as it is, and whether each time it does it is denied. A word may go on where
-    the value ends (`Hood`, `hooded`) but begins with it, and a number is a whole one."""
+    """Whether the value stands in the text (see `place_of`), and whether each time it does it is denied."""
     low, plain = folded(text), folded(value).strip()
     places = [match.start() for match in _standing(plain).finditer(low)] if plain else []
     if not places:
@@ -90,7 +97,7 @@ def rival(text: str, value: str) -> Place | None:
     `wireless` for `Wired`, `red` for `Blue`, 短袖 for 长袖. A kind is one of KINDS, or told by the last
     word or the last character."""
     low, plain = folded(text), folded(value).strip()
-    if not plain or NUMBER.search(plain) or _standing(plain).search(low):
+    if not plain or NUMBER.search(plain) or place_of(text, value):
         return None
     if CHINESE.search(plain):
         return _alike(low, plain) if SHORTEST <= len(plain) <= LONGEST else None
@@ -130,7 +137,7 @@ def _alike(text: str, value: str) -> Place | None:
 def polarity(text: str, name: str, value: str) -> tuple[Place | None, Place | None]:
     """Of a value that says whether there is something (`Yes`; 无钢圈): where the text agrees, and where it says the
     opposite. What there is or is not: the attribute's name, or the rest of the value."""
-    low, plain = folded(text), folded(value).strip()
+    plain = folded(value).strip()
     if plain in YES | NO:
         thing, wanted = re.sub(r"^(?:is |has |with |是否|有无)|[?？]$", "", folded(name).strip()), plain in YES
     else:
@@ -138,7 +145,5 @@ def polarity(text: str, name: str, value: str) -> tuple[Place | None, Place | No
         if match is None or not (match["no"] or match["yes"]):
             return None, None
         thing, wanted = match["rest"], match["no"] is None
-    found = _standing(thing).search(low) if thing else None
-    if found is None:
-        return None, None
-    return (None, found.span()) if wanted == bool(occurrence(text, thing)[1]) else (found.span(), None)
+    place = place_of(text, thing)
+    return (None, place) if wanted == bool(occurrence(text, thing)[1]) else (place, None)

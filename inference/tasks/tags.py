@@ -7,7 +7,6 @@ inference/training/fit_tags.py.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.tasks.reading import Reading
-from inference.tasks.tag_wording import NUMBER, Place, measured, occurrence, polarity, rival
+from inference.tasks.tag_wording import NUMBER, Place, measured, occurrence, place_of, polarity, rival
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
@@ -136,9 +135,9 @@ def _evidence(said: Said, units: Units, found: Sequence[Found], label: str) -> t
     what the tagger found: the nearest to the value among the likely for `entailed`, the likeliest for
     `contradicted`."""
     text, value = said.text, said.value
-    place = re.search(re.escape(value.strip()), text, re.IGNORECASE)
+    place = place_of(text, value)
     if place and (label == "entailed" or not found or occurrence(text, value)[1]):
-        return place.span()
+        return place
     same, other, rivals, agrees, opposite = _wording(said)
     if worded := (same or agrees if label == "entailed" else other or opposite or rivals):
         return worded

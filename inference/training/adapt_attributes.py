@@ -21,7 +21,6 @@ from inference.errors import Rejected
 from inference.model.prompt import NAMES_A_PROMPT
 from inference.tasks.bundle import TAGGER
 from inference.tasks.reading import Reading
-from inference.tasks.units import HASH_SLOTS, SHAPES
 from inference.tasks.weights import HeadFile, load_head, save_head
 from inference.taxonomy import load_taxonomy
 from inference.training.answers import open_encodings
@@ -31,9 +30,9 @@ from inference.training.metrics import Measure, f1_measure
 from inference.training.predictors import Predictors, Report, Value
 from inference.training.splits import split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
-from inference.tuning.tagger import TaggerConfig, TaggerNet, chain_loss, export_tagger, load_tagger
+from inference.tuning.extraction import WIDTH, names_loss
+from inference.tuning.tagger import TaggerConfig, TaggerNet, export_tagger, load_tagger
 
-WIDTH = 384
 PASSES, BATCH, RATE, DECAY = 12, 16, 5e-4, 0.01
 LEAST_DEV = 10
 """Development rows below which thresholds cannot be chosen; one row in five is for development."""
@@ -123,20 +122,15 @@ def _fit(tagger: HeadFile, rows: Sequence[_Row], report: Report) -> dict[str, ND
 
 
 def _loss(net: TaggerNet, rows: Sequence[_Row]) -> Tensor:
-    """Minus the log likelihood of the tags a name, mean."""
+    """As in tuning, of states that stay."""
     units, most = max(len(each.reading.units) for each in rows), max(len(each.tags) for each in rows)
     states = np.zeros((len(rows), units, WIDTH), np.float32)
-    shapes = np.zeros((len(rows), units, SHAPES), np.float32)
-    hashed = np.zeros((len(rows), units, HASH_SLOTS), np.int64)
     names = np.zeros((len(rows), most, WIDTH), np.float32)
-    tags = np.full((len(rows), most, units), -1, np.int64)
     for at, each in enumerate(rows):
-        own, length = each.reading.units, len(each.reading.units)
-        states[at, :length], shapes[at, :length], hashed[at, :length] = own.states, own.shapes, own.hashed
-        names[at, : len(each.tags)], tags[at, : len(each.tags), :length] = each.reading.vectors, each.tags
-    logits = net(*(torch.from_numpy(each) for each in (states, shapes, hashed, names)))
-    loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), net.steps)
-    return loss / sum(len(each.tags) for each in rows)
+        states[at, : len(each.reading.units)] = each.reading.units.states
+        names[at, : len(each.tags)] = each.reading.vectors
+    pairs = [(each.reading.units, each.tags) for each in rows]
+    return names_loss(net, torch.from_numpy(states), torch.from_numpy(names), pairs)
 
 
 def _f1(answers: Sequence[dict[str, list[Value]]], rows: Sequence[AttributeRow]) -> Measure:

@@ -44,8 +44,8 @@ def make_pairs(rows: Sequence[AttributeRow]) -> list[Pair]:
 
     entailed: a value as it stands or with its wording changed as sellers do. contradicted: the value of the same
     attribute of another row of the category, which the text does not hold; or a value that the text is made to deny.
-    unknown: such a value for an attribute that the text does not tell. POLAR of the rows are asked as well whether
-    there is what a value says (`Cotton`: Yes).
+    unknown: such a value for an attribute that the text does not tell. Of POLAR of the values it is asked as well
+    whether there is what they say (`Cotton`: Yes).
     """
     rng = random.Random(SEED)
     pool: dict[tuple[str, str], list[str]] = defaultdict(list)

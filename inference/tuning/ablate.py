@@ -56,12 +56,11 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Result:
-    """parameters: that move in the backbone. size_mb: of what would be kept, fp16. step_s: of a step, scorings and
-    all. scores: on the development rows, threshold one half."""
+    """parameters: that move in the backbone. step_s: of a step, scorings and all. scores: on the development rows,
+    threshold one half."""
 
     name: str
     parameters: int
-    size_mb: float
     step_s: float
     scores: dict[str, float]
 
@@ -100,18 +99,17 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
         shares=variant.shares,
         adversarial=variant.adversarial,
     )
-    start = pretrained if variant.pretrained and pretrained is not None else DEFAULT_WEIGHTS
+    start = (pretrained if variant.pretrained else None) or DEFAULT_WEIGHTS
     trainer = open_trainer(
         config, data, folder, lambda *told: report(f"{name}: {told[0]}", *told[1:]), start, fresh=not variant.pretrained
     )
     scores = trainer.train()
     moved = sum(value.numel() for value in trainer.encoder.tuned_state().values())
-    step_s = json.loads((folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = json.loads((folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     result = Result(
         f"{name} {seed}",
         moved,
-        moved * 2 / 1e6,
-        step_s["scores"]["time"]["seconds a step"],
+        last["scores"]["time"]["seconds a step"],
         {f"{task} {key}": value for task, each in scores.items() for key, value in each.items()},
     )
     kept.write_text(json.dumps(asdict(result)), encoding="utf-8")
@@ -126,7 +124,7 @@ def table(results: Sequence[Result]) -> str:
     ]
     for each in results:
         says = VARIANTS[each.name.split()[0]].says
-        numbers = f"{each.parameters:,} | {each.size_mb:.1f} | {each.step_s:.2f}"
+        numbers = f"{each.parameters:,} | {each.parameters * 2 / 1e6:.1f} | {each.step_s:.2f}"
         scores = f"{each.scores['attributes f1']:.3f} | {each.scores['spans f1']:.3f}"
         lines.append(f"| {each.name} | {says} | {numbers} | {scores} |")
     return "\n".join(lines) + "\n"

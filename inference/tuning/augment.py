@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from inference.model.tokenizer import IDEOGRAPH
+from inference.tasks.words import CHINESE
 from inference.training.data import AttributeRow, SpanRow
 from inference.training.perturb import Kind, Row, perturb
 from inference.training.tagging import attribute_text
@@ -23,7 +23,6 @@ PERTURBED = 0.06
 """Of the rows, for each kind."""
 FEW = 3
 """Values that a category must have of an attribute to be asked for another one; else all categories are."""
-IDEOGRAPHS = re.compile(f"[{IDEOGRAPH}]")
 
 
 def more_listings(rows: Sequence[AttributeRow], seed: int) -> list[AttributeRow]:
@@ -103,7 +102,7 @@ def _apart(row: AttributeRow) -> Iterator[tuple[str, str]]:
 def _standing(value: str) -> re.Pattern[str]:
     """Where a value stands: as whole words, but anywhere in Chinese."""
     plain = re.escape(value)
-    edged = plain if IDEOGRAPHS.search(value) else rf"(?<![^\W_]){plain}(?![^\W_])"
+    edged = plain if CHINESE.search(value) else rf"(?<![^\W_]){plain}(?![^\W_])"
     return re.compile(edged, re.IGNORECASE)
 
 

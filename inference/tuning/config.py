@@ -49,8 +49,8 @@ class TrainConfig:
     """A run. rate: of the backbone's parameters; head_rate: of the heads'. tokens: of a batch, padding included.
     warmup: share of the steps in which the rates rise; they fall to 0 after. keep_embedding: weight of
     1 - cosine between the pooled vector now and before tuning, so that the embedding stays one of meaning.
-    apart: of prompts, weight of the mean cosine between a row's token states where it is above `alike`: runs without it
-    ended with the states of long prompts all the same (docs/adr/0008).
+    apart: of prompts, weight of the mean cosine between a row's token states where it is above `alike`; a guard beside
+    what held the runs together (docs/adr/0008), not measured alone.
     adversarial: length of the step that each prompt's word embeddings are moved against the loss for a second pass, in
     mean lengths of an embedding (FGM: Miyato, Dai, Goodfellow 2017); 0: no second pass.
     betas: of AdamW; the second forgets faster than usual, as tasks with gradients of other sizes take turns.

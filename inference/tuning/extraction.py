@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inference.model.prompt import NAMES_A_PROMPT, Prompt, make_prompt, name_vectors
 from inference.model.tokenizer import Tokens
 from inference.tasks.tagger import Found, Tagger
-from inference.tasks.units import HASH_SLOTS, SHAPES, Frame
+from inference.tasks.units import HASH_SLOTS, SHAPES, Frame, Units
 from inference.tuning.backbone import Hidden
 from inference.tuning.tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
 from inference.tuning.task import Encode, Item
@@ -72,28 +72,38 @@ def new_head() -> nn.Module:
 
 
 def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
-    """Minus the log likelihood of the tags a name, mean, and a little for the logits' level."""
+    """As `names_loss`, of the states of prompts."""
     bodies: list[Asked] = [item.body for item in items]
     units, most = max(len(b.frame) for b in bodies), max(len(b.names) for b in bodies)
     tokens = hidden.states.shape[1]
     touch = np.zeros((len(items), units, tokens), np.float32)
-    shapes = np.zeros((len(items), units, SHAPES), np.float32)
-    hashed = np.zeros((len(items), units, HASH_SLOTS), np.int64)
     places = np.zeros((len(items), most, tokens), np.float32)
-    tags = np.full((len(items), most, units), -1, np.int64)
     for row, body in enumerate(bodies):
         length, text = body.frame.touch.shape
         touch[row, :length, :text] = body.frame.touch
-        shapes[row, :length], hashed[row, :length] = body.frame.shapes, body.frame.hashed
         for at, (first, end) in enumerate(body.prompt.places):
             places[row, at, first:end] = 1.0 / max(end - first, 1)
-        tags[row, : len(body.names), :length] = body.tags
-    states = torch.from_numpy(touch) @ hidden.states
-    names = torch.from_numpy(places) @ hidden.states
+    states, names = (torch.from_numpy(each) @ hidden.states for each in (touch, places))
+    return names_loss(head, states, names, [(body.frame, body.tags) for body in bodies])
+
+
+def names_loss(
+    head: nn.Module, states: Tensor, names: Tensor, rows: Sequence[tuple[Frame | Units, NDArray[np.int64]]]
+) -> Tensor:
+    """Minus the log likelihood of the tags a name, mean, and a little for the logits' level.
+
+    states [B, U, 384] and names [B, N, 384], padded with 0; rows: units and tags [N, U] of each."""
+    shape = states.shape[:2]
+    shapes = np.zeros((*shape, SHAPES), np.float32)
+    hashed = np.zeros((*shape, HASH_SLOTS), np.int64)
+    tags = np.full((len(rows), names.shape[1], shape[1]), -1, np.int64)
+    for row, (units, gold) in enumerate(rows):
+        shapes[row, : len(units)], hashed[row, : len(units)] = units.shapes, units.hashed
+        tags[row, : len(gold), : len(units)] = gold
     logits = head(states, torch.from_numpy(shapes), torch.from_numpy(hashed), names)
     loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), head.steps)  # type: ignore[arg-type]
     level: Tensor = logits[torch.from_numpy(tags >= 0)].mean(-1).square().mean()
-    return loss / sum(len(body.names) for body in bodies) + LEVEL * level
+    return loss / sum(len(gold) for _, gold in rows) + LEVEL * level
 
 
 def tagger_arrays(head: nn.Module) -> Arrays:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.tasks.tag_wording import measured, occurrence, polarity, rival
+from inference.tasks.tag_wording import measured, occurrence, place_of, polarity, rival
 from inference.tasks.tags import SIGNS, Said, dice, normal, signs
 from inference.tasks.units import HASH_SLOTS, SHAPES, Units
 from inference.training.data import AttributeRow, DataError, read_tag_rows
@@ -43,6 +43,12 @@ def test_a_value_that_is_denied_does_not_count_as_standing(
     text: str, value: str, expected: tuple[float, float]
 ) -> None:
     assert occurrence(text, value) == expected
+
+
+def test_the_evidence_is_the_word_and_not_a_part_of_another() -> None:
+    assert place_of("Unscented, scented", "Scented") == (11, 18)
+    assert place_of("Tablet 128 GB", "8 GB") is None
+    assert place_of("ＲＥＤ dress", "red") == (0, 3)
 
 
 def test_without_anything_found_the_signs_say_only_what_the_text_says() -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
 
 from inference.model.prompt import KEYWORDS, name_tokens
-from inference.model.tokenizer import IDEOGRAPH
 from inference.tasks.attributes import accept, distinct_values
 from inference.tasks.spans import LABELS
 from inference.tasks.units import make_frame
+from inference.tasks.words import CHINESE
 from inference.training import corpora
 from inference.training.data import AttributeRow, SpanRow
 from inference.training.metrics import f1
@@ -30,7 +29,6 @@ STRANGERS = 4
 category could have, while a third of the training rows have everything that is asked."""
 KEYWORD_SHARE = 0.5
 """Of the training items that are asked for keywords as well."""
-IDEOGRAPHS = re.compile(f"[{IDEOGRAPH}]")
 ASKED = 4
 COPIES = 2
 """Items made of each training row, with names in another order."""
@@ -59,7 +57,7 @@ def items_of(
             if training and (copy % 2 or (copies == 1 and rng.random() < 0.5)):
                 ask += [n for n in rng.sample(everything, min(strangers, len(everything))) if n not in row.ask]
             if training and rng.random() < KEYWORD_SHARE:
-                ask.append(KEYWORDS["zh" if IDEOGRAPHS.search(text) else "en"])
+                ask.append(KEYWORDS["zh" if CHINESE.search(text) else "en"])
             order = shuffled(ask, rng) if training else list(range(len(ask)))[:24]
             asked = [ask[at] for at in order]
             tags = np.array([bioes(places_of(text, frame, _gold(row, n)), len(frame)) for n in asked], np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,43 +12,21 @@ from stream.cli.models.options import DEFAULT_CACHE, CacheFolder, Threads, Weigh
 
 if TYPE_CHECKING:
     from inference.training.metrics import Measure
+    from inference.tuning.config import TrainConfig
 
 app = typer.Typer()
 
 
-@dataclass(frozen=True)
-class TrainArguments:
-    """What a run is told."""
-
-    steps: int
-    rate: float
-    head_rate: float
-    seed: int
-    augment: bool
-    share: tuple[str, ...]
-
-
-def _train(given: TrainArguments, data: Path, out: Path, start: Path | None, fresh: bool) -> None:
+def _train(config: TrainConfig, data: Path, out: Path, start: Path | None, fresh: bool) -> None:
     """Run, write the weights, print the scores."""
     from inference.errors import Misconfigured
     from inference.tasks.weights import DEFAULT_WEIGHTS
     from stream.cli.progress import progress
 
-    if fresh and start is not None:
-        raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
     try:
-        from inference.tuning.config import TrainConfig, shares_of
         from inference.tuning.start import export, open_trainer
     except ModuleNotFoundError as error:
         raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
-    config = TrainConfig(
-        steps=given.steps,
-        rate=given.rate,
-        head_rate=given.head_rate,
-        seed=given.seed,
-        augment=given.augment,
-        shares=shares_of(list(given.share)),
-    )
     with progress() as report:
         trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh)
         scores = trainer.train()
@@ -87,7 +64,10 @@ def pretrain(
     No labels are read. The same command with the same --out goes on after a kill. Then: models train --start
     OUT/weights.
     """
-    _train(TrainArguments(steps, rate, 1e-3, seed, False, ("masked=1",)), data_folder(data), out, None, True)
+    from inference.tuning.config import TrainConfig
+
+    config = TrainConfig(steps=steps, rate=rate, head_rate=1e-3, seed=seed, augment=False, shares={"masked": 1.0})
+    _train(config, data_folder(data), out, None, True)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter")
 
 
@@ -114,8 +94,13 @@ def train(
     The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. Then:
     models compress --weights OUT/weights, models fit --out OUT/weights, models build --weights OUT/weights.
     """
-    given = TrainArguments(steps, rate, head_rate, seed, augment, tuple(share or ()))
-    _train(given, data_folder(data), out, start, fresh)
+    from inference.tuning.config import TrainConfig, shares_of
+
+    if fresh and start is not None:
+        raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
+    shares = shares_of(share or [])
+    config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
+    _train(config, data_folder(data), out, start, fresh)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
 
 
