@@ -26,6 +26,10 @@ SHAPES = 10
 PLURAL = 4
 """Letters of the shortest word that has an ending of its own."""
 EDGE = "\x02"
+HALF_WIDTH = {
+    code: code - 0xFEE0 for first, last in ("０９", "ＡＺ", "ａｚ") for code in range(ord(first), ord(last) + 1)
+}
+"""Full-width letters and digits as the tokenizer reads them (NFKC); one character stays one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Frame:
 
 def make_frame(text: str, offsets: NDArray[np.int32]) -> Frame:
     """Units of the part of `text` that the tokens cover. offsets [T, 2]."""
+    text = text.translate(HALF_WIDTH)
     seen = int(offsets[:, 1].max(initial=0))
     found = [span for match in UNIT.finditer(text, 0, seen) for span in _parts(text, *match.span())]
     places = np.array(found, np.int64).reshape(-1, 2)

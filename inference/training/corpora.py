@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,47 +81,3 @@ def catalogue_rows(folder: Path) -> list[tuple[str, str]]:
     """(name, `category|style`) of the retail demo's catalogue."""
     rows = data.read_text_rows(folder / "catalogue/retail_demo.jsonl.gz", title="name")
     return [(row.text, f"{row.columns.get('category', '')}|{row.columns.get('style', '')}") for row in rows]
-
-
-def copy_rows(folder: Path) -> list[data.AttributeRow]:
-    """Chinese advertising copy with the attribute pairs that it was written from: values that stand in it, names whose
-    values do not. Raises OSError."""
-    rows = []
-    for record in _records(folder / "copy/advertisegen.train.jsonl.gz"):
-        text = record["summary"]
-        values: dict[str, list[str]] = {}
-        for pair in record["content"].split("*"):
-            name, _, value = pair.partition("#")
-            if name and value:
-                values.setdefault(name, []).append(value)
-        found = {name: tuple(v for v in each if v in text) for name, each in values.items()}
-        rows.append(data.AttributeRow(text, "", tuple(values), found, "advertisegen"))
-    return rows
-
-
-def offer_rows(folder: Path) -> list[data.AttributeRow]:
-    """English offers whose title names their brand. Raises OSError."""
-    rows = []
-    for record in _records(folder / "copy/offers_en.jsonl.gz"):
-        title, brand = str(record.get("title") or ""), str(record.get("brand") or "").strip()
-        if brand and brand.casefold() in title.casefold():
-            rows.append(data.AttributeRow(title, "", ("Brand",), {"Brand": (brand,)}, "offers_en"))
-    return rows
-
-
-def unbranded_rows(folder: Path) -> list[data.AttributeRow]:
-    """The retail demo's catalogue, made up for a shop without brands: no title begins with one; its style is the kind
-    of product where it stands in the text. Without such rows the first words of any title are taken for a brand.
-    Raises OSError."""
-    rows = []
-    for record in _records(folder / "catalogue/retail_demo.jsonl.gz"):
-        title, description, style = (str(record.get(key) or "") for key in ("name", "description", "style"))
-        stands = bool(style) and style.casefold() in f"{title} {description}".casefold()
-        values: dict[str, tuple[str, ...]] = {"Brand": (), "Product Type": (style,) if stands else ()}
-        rows.append(data.AttributeRow(title, description, ("Brand", "Product Type"), values, "retail_demo"))
-    return rows
-
-
-def _records(file: Path) -> list[dict[str, str]]:
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

@@ -19,7 +19,7 @@ from inference.tasks.linear import Linear
 from inference.tasks.spans import PROMPTS
 from inference.tasks.weights import as_stored, save_head
 from inference.taxonomy import LabelMap, Taxonomy
-from inference.training import corpora, evaluate
+from inference.training import corpora, evaluate, weak
 from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TagRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
@@ -263,7 +263,7 @@ class Fitter:
 
     def _tags(self) -> list[Measure]:
         rows = corpora.attribute_split(self.data)
-        copy = corpora.copy_rows(self.data)[:COPY_ROWS]
+        copy = weak.copy_rows(self.data)[:COPY_ROWS]
         some = sample(rows.train, TAG_ROWS, attribute_text)
         made, by_hand = make_pairs([*some, *copy]), labelled_by_hand()
         pairs = [*made, *by_hand]

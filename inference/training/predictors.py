@@ -23,7 +23,7 @@ from inference.tasks.linear import softmax
 from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import PROMPTS, SpanHead
-from inference.tasks.tagger import Found
+from inference.tasks.tagger import Found, Tagger
 from inference.tasks.tags import Match, Said, TagFinder, TagHead, signs
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile, load_head
@@ -76,6 +76,13 @@ class Predictors:
     def span_head(self) -> SpanHead:
         """The spans head."""
         return SpanHead(load_head(self._weights, "spans"), self.tagger)
+
+    @cached_property
+    def any_tagger(self) -> Tagger:
+        """The network, calibrated for attributes where the folder has that head, else as it was trained."""
+        if (self._weights / "attributes.npz").is_file():
+            return self.attribute_head.tagger
+        return Tagger(self.tagger.arrays)
 
     def encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
         """Texts, encoded, with progress."""

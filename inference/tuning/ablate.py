@@ -8,24 +8,36 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 from inference.errors import Misconfigured
 from inference.tasks.weights import DEFAULT_WEIGHTS
+from inference.taxonomy import load_taxonomy
+from inference.training.answers import open_predictors
+from inference.training.pseudo import PSEUDO, label, write_rows
 from inference.tuning.config import Method, TrainConfig, Tuning
 from inference.tuning.loop import Report
-from inference.tuning.start import open_trainer
+from inference.tuning.start import export, open_trainer
 
 SHARES = {"attributes": 0.55, "spans": 0.35, "worded": 0.10}
-RESULT_FILE = "result.json"
+RESULT_FILE, WEIGHTS = "result.json", "weights"
 BASE = "lora"
 FULL_RATE = 5e-5
 """Of full tuning: a tenth of LoRA's, as is usual; at LoRA's rate it forgets what was pretrained."""
 
 
+class Start(StrEnum):
+    """What a run begins from: the backbone, weights of `models pretrain`, or the shipped weights."""
+
+    BACKBONE = "backbone"
+    PRETRAINED = "pretrained"
+    SHIPPED = "shipped"
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One run. tuning, changes: of the base's TrainConfig. start: a weights folder to begin from, by name of option."""
+    """One run: what differs from the base."""
 
     says: str
     tuning: Tuning = field(default_factory=Tuning)
@@ -33,7 +45,8 @@ class Variant:
     augment: bool = True
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     adversarial: float = 0.0
-    pretrained: bool = False
+    taught: float = 0.0
+    start: Start = Start.BACKBONE
 
 
 def _less(*names: str) -> dict[str, float]:
@@ -45,12 +58,18 @@ VARIANTS = {
     "rank8": Variant("LoRA of rank 8", Tuning(rank=8, alpha=16.0)),
     "adalora": Variant("AdaLoRA, mean rank 32", Tuning(method=Method.ADALORA), rate=1e-3),
     "full": Variant("all matrices of the blocks", Tuning(method=Method.FULL), rate=FULL_RATE),
+    "adapters": Variant("adapter layers of width 128", Tuning(method=Method.ADAPTERS)),
     "frozen": Variant("heads alone", Tuning(method=Method.FROZEN)),
     "plain": Variant("without swapped values and other spellings", augment=False),
     "unworded": Variant("without labels by wording", shares=_less("worded")),
-    "weak": Variant("with weak labels of copy and offers", shares={**SHARES, "weak": 0.10}),
+    "weak": Variant("with weak labels of copy, offers, catalogue and fashion", shares={**SHARES, "weak": 0.10}),
+    "pseudo": Variant("with labels that the base's run is sure of", shares={**SHARES, "pseudo": 0.20}),
     "adversarial": Variant("adversarial steps on the embeddings (FGM)", adversarial=0.5),
-    "pretrained": Variant("begun from `models pretrain`", pretrained=True),
+    "pretrained": Variant("begun from `models pretrain`", start=Start.PRETRAINED),
+    "shipped": Variant("shipped weights, trained on", start=Start.SHIPPED),
+    "nine": Variant("nine of their twelve blocks", Tuning(layers=9), start=Start.SHIPPED),
+    "six": Variant("six of their twelve blocks", Tuning(layers=6), start=Start.SHIPPED),
+    "taught": Variant("six blocks, taught the states of the twelve", Tuning(layers=6), taught=2.0, start=Start.SHIPPED),
 }
 
 
@@ -74,10 +93,11 @@ def ablate(
     pretrained: Path | None,
     report: Report,
 ) -> list[Result]:
-    """Every variant with every seed. Raises Misconfigured for a name that is none, or for lack of `pretrained`."""
+    """Every variant with every seed. Raises Misconfigured for a name that is none, for lack of `pretrained`, and for
+    `pseudo` before the base."""
     if unknown := sorted(set(names) - set(VARIANTS)):
         raise Misconfigured(f"variant: one of {', '.join(VARIANTS)}; got {', '.join(unknown)}")
-    if pretrained is None and any(VARIANTS[name].pretrained for name in names):
+    if pretrained is None and any(VARIANTS[name].start is Start.PRETRAINED for name in names):
         raise Misconfigured("variant pretrained: --pretrained says where `models pretrain` left its weights")
     runs = [(name, seed) for seed in seeds for name in names]
     return [_one(name, data, out / f"{name}-{seed}", steps, seed, pretrained, report) for name, seed in runs]
@@ -98,12 +118,19 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
         augment=variant.augment,
         shares=variant.shares,
         adversarial=variant.adversarial,
+        taught=variant.taught,
     )
-    start = (pretrained if variant.pretrained else None) or DEFAULT_WEIGHTS
-    trainer = open_trainer(
-        config, data, folder, lambda *told: report(f"{name}: {told[0]}", *told[1:]), start, fresh=not variant.pretrained
-    )
+
+    def told(step: str, done: int, total: int) -> None:
+        report(f"{name}: {step}", done, total)
+
+    rows = _pseudo_rows(data, folder.with_name(f"{BASE}-{seed}"), told) if PSEUDO in variant.shares else None
+    start = pretrained if variant.start is Start.PRETRAINED and pretrained else DEFAULT_WEIGHTS
+    fresh = variant.start is Start.BACKBONE
+    trainer = open_trainer(config, data, folder, told, start, fresh, rows)
     scores = trainer.train()
+    if name == BASE:
+        export(trainer, scores, folder / WEIGHTS)
     moved = sum(value.numel() for value in trainer.encoder.tuned_state().values())
     last = json.loads((folder / "scores.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     result = Result(
@@ -114,6 +141,17 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
     )
     kept.write_text(json.dumps(asdict(result)), encoding="utf-8")
     return result
+
+
+def _pseudo_rows(data: Path, base: Path, report: Report) -> Path:
+    """What the base's run says of unlabelled text, labelled once."""
+    if not (base / WEIGHTS).is_dir():
+        raise Misconfigured(f"variant pseudo: labels are those of {BASE} with the same seed, which was not run yet")
+    file = base / "pseudo.jsonl.gz"
+    if not file.is_file():
+        predictors = open_predictors(base / WEIGHTS, base / "cache", load_taxonomy(), 0, report)
+        write_rows(file, label(data, predictors, report).rows)
+    return file
 
 
 def table(results: Sequence[Result]) -> str:

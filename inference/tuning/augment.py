@@ -19,6 +19,9 @@ from inference.training.tagging import attribute_text
 
 SWAPPED = 0.3
 """Of the values of a row."""
+DROPPED = 0.15
+"""Of the rows, that lose one value: titles in which what is asked is missing are rare among labelled ones, so that
+the first words of any English title are taken for its brand."""
 PERTURBED = 0.06
 """Of the rows, for each kind."""
 FEW = 3
@@ -26,10 +29,12 @@ FEW = 3
 
 
 def more_listings(rows: Sequence[AttributeRow], seed: int) -> list[AttributeRow]:
-    """One further row for each that has a value to swap; some perturbed."""
+    """One further row for each that has a value to swap, and for some that have one to leave out; some perturbed."""
     rng = random.Random(seed)
     pool = _values(rows)
-    return perturbed([new for row in rows if (new := swap_values(row, pool, rng)) is not row], seed)
+    more = [new for row in rows if (new := swap_values(row, pool, rng)) is not row]
+    more += [new for row in rows if rng.random() < DROPPED and (new := drop_value(row, rng)) is not row]
+    return perturbed(more, seed)
 
 
 def more_sentences(rows: Sequence[SpanRow], seed: int) -> list[SpanRow]:
@@ -55,6 +60,7 @@ def perturbed(rows: Sequence[Row], seed: int) -> list[Row]:
     return found
 
 
+SPACES = re.compile(r" {2,}")
 Pool = dict[tuple[str, str], list[str]]
 
 
@@ -75,6 +81,19 @@ def swap_values(row: AttributeRow, pool: Pool, rng: random.Random) -> AttributeR
         values[name] = tuple(other if each == value else each for each in values[name])
         swapped = True
     return replace(row, title=title, description=description, values=values) if swapped else row
+
+
+def drop_value(row: AttributeRow, rng: random.Random) -> AttributeRow:
+    """The row without one of its values, wherever it stands, and its name without an answer; the row itself where no
+    value stands apart, where nothing else would be left, or where it is part of another word (`Men` in `Mens`)."""
+    apart = [(name, value) for name, value in _apart(row) if len(row.values[name]) == 1]
+    if not apart:
+        return row
+    name, value = rng.choice(apart)
+    title, description = (SPACES.sub(" ", _standing(value).sub("", text)) for text in (row.title, row.description))
+    if not title.strip() or value.casefold() in f"{title} {description}".casefold():
+        return row
+    return replace(row, title=title.strip(), description=description, values={**row.values, name: ()})
 
 
 def swap_spans(row: SpanRow, pool: dict[str, list[str]], rng: random.Random) -> SpanRow:

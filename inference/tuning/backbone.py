@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
@@ -29,6 +30,8 @@ LINEARS = {
     "output.dense": "fo",
 }
 """Places in a block of transformers.BertModel, and what the backbone's file calls them."""
+WIDER = 4
+"""An adapter's inner width by LoRA's rank: 2.4 million parameters at rank 32, where LoRA has 2.7."""
 NORMS = {"attention.output.LayerNorm": "aln", "output.LayerNorm": "oln"}
 
 
@@ -68,7 +71,8 @@ class TorchEncoder(nn.Module):
         out = self.bert(**read, attention_mask=mask, output_hidden_states=True)
         weight = mask[:, :, None].float()
         total = weight.sum(1)
-        layers = [out.hidden_states[layer].float() for layer in FEATURE_LAYERS]
+        last = len(out.hidden_states) - 1
+        layers = [out.hidden_states[min(layer, last)].float() for layer in FEATURE_LAYERS]
         return Hidden(layers[0], torch.cat([(each * weight).sum(1) / total for each in layers], -1), mask)
 
     @contextmanager
@@ -107,10 +111,15 @@ class TorchEncoder(nn.Module):
                 up.weight.copy_(torch.from_numpy(change.up / float(module.scaling["default"])))
 
     def changes(self) -> dict[str, LowRank]:
-        """What tuning added, by the name of the backbone's tensor; a full change is cut to `tuning.rank`."""
+        """What tuning added, by the name of the backbone's tensor; a full change is cut to `tuning.rank`. Raises
+        Misconfigured for what is no change of a matrix."""
+        if self.tuning.method is Method.ADAPTERS:
+            raise Misconfigured("adapters are layers of their own, which the served graph has no place for")
+        if self.tuning.layers < Tuning().layers:
+            raise Misconfigured("layers: a backbone with fewer blocks is measured, not served")
         if self.tuning.method is Method.FULL:
             now = _matrices(self.bert)
-            return {name: _truncated(now[name] - self._start[name], self.tuning.rank) for name in now}
+            return {name: _truncated(now[name].cpu() - self._start[name], self.tuning.rank) for name in now}
         found: dict[str, LowRank] = {}
         for place, module in self.bert.named_modules():
             if hasattr(module, "lora_A") and "default" in module.lora_A:
@@ -166,6 +175,8 @@ def _tuned(model: BertModel, tuning: Tuning, steps: int) -> nn.Module:
     model.requires_grad_(False)
     if tuning.method is Method.FROZEN:
         return model
+    if tuning.method is Method.ADAPTERS:
+        return _with_adapters(model, WIDER * tuning.rank)
     common: dict[str, Any] = {"target_modules": list(tuning.moved), "lora_alpha": tuning.alpha, "lora_dropout": 0.0}
     if tuning.method is Method.ADALORA:
         config: LoraConfig = AdaLoraConfig(
@@ -180,6 +191,30 @@ def _tuned(model: BertModel, tuning: Tuning, steps: int) -> nn.Module:
     else:
         config = LoraConfig(r=tuning.rank, **common)
     return get_peft_model(model, config)
+
+
+class Bottleneck(nn.Module):
+    """x + up(gelu(down(x))), at first x (Houlsby and others, arXiv:1902.00751)."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        moved: Tensor = x + self.up(nn.functional.gelu(self.down(x)))
+        return moved
+
+
+def _with_adapters(model: BertModel, inner: int) -> BertModel:
+    """One behind each block's attention and one behind its feed-forward."""
+    blocks: Any = model.encoder.layer
+    for block in blocks:
+        for part in (block.attention.output, block.output):
+            part.dense = nn.Sequential(part.dense, Bottleneck(model.config.hidden_size, inner))
+    return model
 
 
 def _matrices(model: nn.Module) -> dict[str, Tensor]:
@@ -200,8 +235,12 @@ def _low_rank(module: Any) -> LowRank:
     down, up, scale = module.lora_A["default"], module.lora_B["default"], float(module.scaling["default"])
     if isinstance(down, nn.Parameter):  # AdaLoRA: B diag(E) A / number of ranks that are left
         ranks = float(module.ranknum["default"]) + 1e-5
-        return LowRank((down * module.lora_E["default"]).detach().numpy(), (up * scale / ranks).detach().numpy())
-    return LowRank(down.weight.detach().numpy(), (up.weight * scale).detach().numpy())
+        return LowRank(_array(down * module.lora_E["default"]), _array(up * scale / ranks))
+    return LowRank(_array(down.weight), _array(up.weight * scale))
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
 
 
 def _truncated(change: Tensor, rank: int) -> LowRank:

@@ -14,19 +14,22 @@ class Method(StrEnum):
     LORA = "lora"
     ADALORA = "adalora"
     FULL = "full"
+    ADAPTERS = "adapters"
     FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
 class Tuning:
     """The backbone's side. rank: of each matrix's change. alpha: its scale is alpha / rank. dropout: of the
-    backbone's own blocks while training. moved: kinds of matrices that change, as the backbone names them."""
+    backbone's own blocks while training. moved: kinds of matrices that change, as the backbone names them.
+    layers: blocks that are kept of the backbone's, evenly; fewer can be measured but not served."""
 
     method: Method = Method.LORA
     rank: int = 32
     alpha: float = 64.0
     dropout: float = 0.1
     moved: tuple[str, ...] = ("query", "key", "value", "dense")
+    layers: int = 12
 
 
 SHARES = {
@@ -53,6 +56,8 @@ class TrainConfig:
     what held the runs together (docs/adr/0008), not measured alone.
     adversarial: length of the step that each prompt's word embeddings are moved against the loss for a second pass, in
     mean lengths of an embedding (FGM: Miyato, Dai, Goodfellow 2017); 0: no second pass.
+    taught: weight of the mean squared distance, in their squared lengths, between a prompt's token states and those
+    that the weights give which the run starts from; 0: none.
     betas: of AdamW; the second forgets faster than usual, as tasks with gradients of other sizes take turns.
     patience: scorings without a better mean after which a run ends; 0: never. augment: whether rows with swapped values
     and other spellings are added (augment.py)."""
@@ -69,6 +74,7 @@ class TrainConfig:
     apart: float = 2.0
     alike: float = 0.4
     adversarial: float = 0.0
+    taught: float = 0.0
     betas: tuple[float, float] = (0.9, 0.98)
     scorings: int = 4
     patience: int = 0

@@ -83,7 +83,7 @@ def tagger_loss(head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tenso
         touch[row, :length, :text] = body.frame.touch
         for at, (first, end) in enumerate(body.prompt.places):
             places[row, at, first:end] = 1.0 / max(end - first, 1)
-    states, names = (torch.from_numpy(each) @ hidden.states for each in (touch, places))
+    states, names = (torch.from_numpy(each).to(hidden.states.device) @ hidden.states for each in (touch, places))
     return names_loss(head, states, names, [(body.frame, body.tags) for body in bodies])
 
 
@@ -100,9 +100,14 @@ def names_loss(
     for row, (units, gold) in enumerate(rows):
         shapes[row, : len(units)], hashed[row, : len(units)] = units.shapes, units.hashed
         tags[row, : len(gold), : len(units)] = gold
-    logits = head(states, torch.from_numpy(shapes), torch.from_numpy(hashed), names)
-    loss = chain_loss(logits.flatten(0, 1), torch.from_numpy(tags).flatten(0, 1), head.steps)  # type: ignore[arg-type]
-    level: Tensor = logits[torch.from_numpy(tags >= 0)].mean(-1).square().mean()
+    real = np.flatnonzero(tags.reshape(-1, shape[1])[:, :1] >= 0)
+    device = states.device
+    known, wording, truth, pairs = (torch.from_numpy(each).to(device) for each in (shapes, hashed, tags, real))
+    logits = head(states, known, wording, names).flatten(0, 1)[pairs]
+    truth = truth.flatten(0, 1)[pairs]
+    loss = chain_loss(logits, truth, head.steps)  # type: ignore[arg-type]
+    inside = truth >= 0
+    level: Tensor = (logits.mean(-1).square() * inside).sum() / inside.sum()
     return loss / sum(len(gold) for _, gold in rows) + LEVEL * level
 
 

@@ -18,7 +18,7 @@ from inference.tuning.backbone import Hidden, TorchEncoder
 from inference.tuning.batching import Stream, cut, padded
 from inference.tuning.config import TrainConfig
 from inference.tuning.run import BEST_FILE, CHECKPOINT_FILE, Run
-from inference.tuning.task import Encode, Item, Loading, Task, all_tasks
+from inference.tuning.task import Encode, Item, Loading, Task, all_tasks, device_of
 
 CHECKPOINT_S = 120.0
 """Between two checkpoints: what a killed run loses at most."""
@@ -32,7 +32,17 @@ Scores = dict[str, dict[str, float]]
 class Trainer:
     """One run. `train` returns the best scores; `encoder` and `heads` then hold the best state."""
 
-    def __init__(self, config: TrainConfig, encoder: TorchEncoder, loading: Loading, run: Run, report: Report) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        encoder: TorchEncoder,
+        loading: Loading,
+        run: Run,
+        report: Report,
+        teacher: TorchEncoder | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self._device = device or usual_device()
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config, self.encoder, self._run, self._report = config, encoder, run, report
@@ -47,6 +57,8 @@ class Trainer:
             if task.head_name not in self.heads:
                 self.heads[task.head_name] = task.head()
             report(f"read {name}", len(train), len(train))
+        encoder.to(self._device), self.heads.to(self._device)
+        self._teacher = teacher.to(self._device).eval() if teacher else None
         self._before: dict[int, Tensor] = {}
         self.left_out = 0
         self._optimiser, self._schedule = self._optimisers()
@@ -95,16 +107,18 @@ class Trainer:
     def _step(self, name: str) -> dict[str, float]:
         """Curves: the loss, and how alike the states are."""
         task, items = self.tasks[name], self._streams[name].next()
-        ids, mask = padded(items)
+        ids, mask = (each.to(self._device) for each in padded(items))
         self.encoder.train(), self.heads.train()
         embedded = self.encoder.embedded(ids) if self.config.adversarial and not task.text else None
-        with half(self.config.bf16):
+        with half(self.config.bf16, self._device):
             hidden = self.encoder(ids, mask, embedded)
         loss = task.loss(self.heads[task.head_name], hidden, items)
         alike = likeness(hidden)
         total = loss
         if not task.text:
             total = loss + self.config.apart * torch.relu(alike - self.config.alike).mean()
+            if self._teacher is not None:
+                total = total + self.config.taught * self._distance(self._teacher, hidden, ids)
         elif self.config.keep_embedding and self.encoder.can_look_back:
             kept = 1.0 - (hidden.pooled * self._as_it_was(items, ids, mask)).sum(-1)
             total = loss + self.config.keep_embedding * kept.mean()
@@ -131,19 +145,27 @@ class Trainer:
         usual = (embedded.detach().norm(dim=-1, keepdim=True) * real).sum((1, 2)) / real.sum((1, 2))
         length = self.config.adversarial * usual
         moved = slope / slope.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12) * length[:, None, None]
-        with half(self.config.bf16):
+        with half(self.config.bf16, self._device):
             hidden = self.encoder(ids, mask, embedded.detach() + moved)
         task.loss(self.heads[task.head_name], hidden, items).backward()  # type: ignore[no-untyped-call]
+
+    def _distance(self, teacher: TorchEncoder, hidden: Hidden, ids: Tensor) -> Tensor:
+        """Mean squared distance to the teacher's token states, in squared lengths of those."""
+        with torch.no_grad(), half(self.config.bf16, self._device):
+            taught = teacher(ids, hidden.mask).states
+        real = hidden.mask.bool()
+        moved: Tensor = (hidden.states - taught)[real].square().sum(-1) / taught[real].square().sum(-1)
+        return moved.mean()
 
     def _as_it_was(self, items: Sequence[Item], ids: Tensor, mask: Tensor) -> Tensor:
         """Pooled vectors before tuning, computed once an item."""
         if any(id(item) not in self._before for item in items):
             self.encoder.eval()
-            with torch.no_grad(), self.encoder.as_it_was(), half(self.config.bf16):
-                pooled = self.encoder(ids, mask).pooled.half()
+            with torch.no_grad(), self.encoder.as_it_was(), half(self.config.bf16, self._device):
+                pooled = self.encoder(ids, mask).pooled.half().cpu()
             self.encoder.train()
             self._before.update({id(item): pooled[at] for at, item in enumerate(items)})
-        return torch.stack([self._before[id(item)] for item in items]).float()
+        return torch.stack([self._before[id(item)] for item in items]).float().to(self._device)
 
     def _optimisers(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         config = self.config
@@ -223,6 +245,11 @@ class Trainer:
             self.heads.load_state_dict(state["heads"])
 
 
+def usual_device() -> torch.device:
+    """A GPU where there is one. Not run on one; that no tensor of a step stays behind on the CPU is tested without."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def likeness(hidden: Hidden) -> Tensor:
     """Mean cosine of all pairs of token states of each row, [B]: the squared length of the mean of the unit vectors."""
     weight = hidden.mask[:, :, None].float()
@@ -237,17 +264,18 @@ def encode_items(
     order = sorted(range(len(items)), key=lambda at: len(items[at].ids))
     found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     encoder.eval()
-    with torch.no_grad(), half(bf16):
+    device = device_of(encoder)
+    with torch.no_grad(), half(bf16, device):
         for batch in cut(order, items, ENCODE_TOKENS):
-            hidden: Hidden = encoder(*padded([items[at] for at in batch]))
+            hidden: Hidden = encoder(*(each.to(device) for each in padded([items[at] for at in batch])))
+            read, features = hidden.states.cpu().numpy(), hidden.features.cpu().numpy()
             for row, at in enumerate(batch):
-                states = hidden.states[row, : len(items[at].ids)].numpy()
-                found[at] = states, hidden.features[row].numpy()
+                found[at] = read[row, : len(items[at].ids)], features[row]
     return [found[at] for at in range(len(items))]
 
 
 @contextmanager
-def half(wanted: bool) -> Iterator[None]:
+def half(wanted: bool, device: torch.device) -> Iterator[None]:
     """bf16 where it is exact enough: products, not sums."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=wanted):
+    with torch.autocast(device.type, torch.bfloat16, enabled=wanted):
         yield

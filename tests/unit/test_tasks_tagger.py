@@ -26,7 +26,7 @@ from inference.tasks.tagger import (
     candidates,
     chain,
 )
-from inference.tasks.units import HASH_SLOTS, SHAPES, UNIT, Units, make_units
+from inference.tasks.units import HASH_SLOTS, SHAPES, UNIT, Units, make_frame, make_units
 from inference.tasks.words import words_of
 from inference.training.data import spans_of_tags
 
@@ -67,6 +67,16 @@ def test_units_split_scripts_digits_and_signs() -> None:
 def test_words_are_cut_where_values_begin_and_end(text: str, words: list[str]) -> None:
     units = make_units(text, encoded(text, [(0, len(text))]))
     assert [text[a:b] for a, b in zip(units.starts, units.ends, strict=True)] == words
+
+
+def test_full_width_letters_and_digits_make_the_units_that_half_width_ones_do() -> None:
+    half = "Acme Mens T-shirt 不锈钢 500ml"
+    full = half.translate({code: code + 0xFEE0 for code in range(0x21, 0x7F) if chr(code).isalnum()})
+    assert full != half
+    offsets = np.array([[at, at + 1] for at in range(len(half))], np.int32)
+    one, other = make_frame(half, offsets), make_frame(full, offsets)
+    for name in ("starts", "ends", "shapes", "hashed"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_a_unit_takes_the_mean_of_the_tokens_it_touches() -> None:

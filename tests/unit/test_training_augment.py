@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 from inference.taxonomy import load_attributes, load_taxonomy
 from inference.training.data import AttributeRow, SpanRow
 from inference.training.rules_zh import BRAND, NEVER, PATTERNS, PRODUCT, values_by_wording
-from inference.tuning.augment import PERTURBED, more_listings, more_sentences, perturbed, swap_spans, swap_values
+from inference.training.weak import fashion_rows
+from inference.tuning.augment import (
+    PERTURBED,
+    drop_value,
+    more_listings,
+    more_sentences,
+    perturbed,
+    swap_spans,
+    swap_values,
+)
 
 DRESS = AttributeRow(
     "Zara red dress, Red belt", "A red one.", ("Color", "Brand"), {"Color": ("red",), "Brand": ("Zara",)}, "x", "dress"
@@ -40,6 +52,42 @@ def test_values_that_overlap_or_stand_within_words_stay() -> None:
     assert swap_values(row, pool, always()) is row
     alone = AttributeRow("Redwood red table", "", ("Color",), {"Color": ("red",)}, "", "table")
     assert swap_values(alone, pool, always()).title.startswith("Redwood ")
+
+
+def test_a_value_that_is_left_out_leaves_a_name_without_an_answer() -> None:
+    new = drop_value(DRESS, always())
+    (name,) = [name for name in DRESS.values if not new.values[name]]
+    word = {"Color": "red", "Brand": "Zara"}[name]
+    assert word.casefold() not in f"{new.title} {new.description}".casefold()
+    assert "dress" in new.title
+    part = AttributeRow("Mens shoe for Men", "", ("Gender",), {"Gender": ("Men",)}, "", "shoe")
+    assert drop_value(part, always()) is part, "Men still stands in Mens"
+    alone = AttributeRow("Zara", "", ("Brand",), {"Brand": ("Zara",)}, "", "dress")
+    assert drop_value(alone, always()) is alone, "nothing would be left"
+
+
+def test_columns_of_a_title_are_labels_where_they_stand_in_it(tmp_path: Path) -> None:
+    titles = [
+        ("Puma Men Navy Blue Tshirt", "Navy Blue", "Men", "Tshirts"),
+        ("Lakme Lip Gloss 61", "Pink", "Women", "Lip Gloss"),
+        ("Arrow Woman Grey and Black Top", "Grey", "Women", "Tops"),
+        ("Nike Red Shoe", "Black", "Boys", "Casual Shoes"),
+        ("Gap Scarf", "Red", "Women", "Scarves"),
+    ]
+    (tmp_path / "category").mkdir()
+    with gzip.open(tmp_path / "category" / "fashion.train.jsonl.gz", "wt", encoding="utf-8") as file:
+        for number in range(5):  # so that each stands on the training side with one number or another
+            for title, colour, gender, kind in titles:
+                record = {"title": f"{title} {number}", "baseColour": colour, "gender": gender, "articleType": kind}
+                file.write(json.dumps(record) + "\n")
+    found = {row.title[:-2]: row.values for row in fashion_rows(tmp_path)}
+    assert found == {
+        "Puma Men Navy Blue Tshirt": {"Color": ("Navy Blue",), "Gender": ("Men",), "Product Type": ("Tshirt",)},
+        "Lakme Lip Gloss 61": {"Color": (), "Gender": (), "Product Type": ("Lip Gloss",)},
+        "Arrow Woman Grey and Black Top": {"Product Type": ("Top",)},
+        "Nike Red Shoe": {"Gender": ()},
+        "Gap Scarf": {"Color": (), "Gender": ()},
+    }, "Woman is a word of that sort, though not the column's; red is a colour, though another"
 
 
 def test_spans_move_with_their_words() -> None:

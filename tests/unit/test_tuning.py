@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from inference.model.tokenizer import UnigramTokenizer, build_tokenizer
 pytest.importorskip("torch", reason="needs the train extra (torch)")
 pytest.importorskip("peft", reason="needs the train extra (peft)")
 
+import torch
+
 from inference.model.adapter import LowRank, TunedBackbone, load_adapter, save_adapter
 from inference.model.prompt import LIMIT, NAMES_A_PROMPT, make_prompt, make_prompts
 from inference.model.tokenizer import single_ideographs
@@ -27,7 +27,6 @@ from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_ke
 from inference.tasks.units import make_frame
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.tasks.words import words_of
-from inference.tuning.ablate import ablate, table
 from inference.tuning.backbone import Hidden
 from inference.tuning.batching import LENGTHS, Stream, cut, length_of, padded
 from inference.tuning.choose_vocabulary import coverage
@@ -37,6 +36,7 @@ from inference.tuning.start import export, open_trainer
 from inference.tuning.task import Item, all_tasks
 from inference.tuning.tasks.masked import TASKS, Guess, mask
 from stream.cli.models import app
+from tests.unit.tuning_rows import rows_of
 
 pytestmark = pytest.mark.train
 TEXT = "海尔 520升 双开门冰箱 BCD-520WDPD\nFrost free, 520 L"
@@ -135,27 +135,10 @@ def test_batches_hold_one_length_every_item_once_and_a_stream_goes_on_where_it_w
 def test_shares_name_the_task_and_the_rule() -> None:
     assert shares_of(["spans=0.5"]) == {"spans": 0.5}
     assert shares_of([]) == SHARES
-    assert set(SHARES) == set(all_tasks()) - {"masked"}, "pretraining is a run of its own"
+    assert set(SHARES) == set(all_tasks()) - {"masked", "pseudo"}, "they need a run or rows of their own"
     for wrong in ("spans", "spans=no", "spans=0"):
         with pytest.raises(Misconfigured, match=wrong):
             shares_of([wrong])
-
-
-def rows_of(folder: Path) -> Path:
-    """A data folder with spans only: 24 sentences with one brand and one product each."""
-    (folder / "spans_zh").mkdir(parents=True)
-    brands, products = ("海尔", "美的", "格力", "小米"), ("冰箱", "空调", "水壶")
-    for part, count in (("train", 24), ("dev", 6)):
-        lines = []
-        for number in range(count):
-            brand, product = brands[number % 4], products[number % 3]
-            for word, label in ((brand, "HP"), (f"{number}号", ""), (product, "HC")):
-                tags = [f"B-{label}", f"E-{label}"] if label else ["O"] * len(word)
-                lines += [f"{character}\t{tag}" for character, tag in zip(word, tags, strict=True)]
-            lines.append("")
-        with gzip.open(folder / "spans_zh" / f"{part}.bieos.gz", "wt", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-    return folder
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> None:
@@ -235,7 +218,6 @@ def test_a_head_with_a_huge_gradient_does_not_still_the_backbone(
 
 def test_logits_that_move_together_cost_something(tmp_path: Path) -> None:
     """The chain does not see them move; without a price they run away."""
-    torch = pytest.importorskip("torch")
     data = rows_of(tmp_path / "data")
     config = TrainConfig(steps=1, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
     trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
@@ -280,30 +262,6 @@ def test_adversarial_steps_see_embeddings_on_which_the_loss_is_higher(
     assert all(moved > plain for plain, moved in pairs)
 
 
-def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
-    data = rows_of(tmp_path / "data")
-    for folder, name, record in (
-        ("attributes", "train", {"title": "red kayak", "attributes": {"Color": ["red"]}, "source": "x"}),
-        ("attributes", "dev", {"title": "blue kayak", "attributes": {"Color": ["blue"]}, "source": "x"}),
-        ("category", "zh_store_titles.train", {"title": "不锈钢水壶 家用", "category": "家居", "lang": "zh"}),
-    ):
-        (data / folder).mkdir(exist_ok=True)
-        with gzip.open(data / folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
-            file.write(json.dumps(record))
-    results = ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None)
-    assert [each.name for each in results] == ["rank8 1", "frozen 1"]
-    assert results[0].parameters > 600_000
-    assert results[1].parameters == 0
-    lines = table(results).splitlines()
-    assert len(lines) == 4
-    assert "heads alone" in lines[3]
-    shutil.rmtree(data)
-    assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None) == results
-    for names, rule in ((["none"], "one of lora"), (["pretrained"], "--pretrained")):
-        with pytest.raises(Misconfigured, match=rule):
-            ablate(data, tmp_path / "runs", 2, names, [1], None, lambda *_: None)
-
-
 def test_whole_words_are_masked_and_what_stood_there_is_the_truth(characters: UnigramTokenizer) -> None:
     text = "电子烟套装调压盒子雾化器男女可用礼物 40L"
     (tokens,) = characters.encode([text])
@@ -325,7 +283,6 @@ def test_whole_words_are_masked_and_what_stood_there_is_the_truth(characters: Un
 def test_masked_words_are_learned_by_the_words_around_them(
     tmp_path: Path, trimmed: TrimmedBackbone, characters: UnigramTokenizer
 ) -> None:
-    torch = pytest.importorskip("torch")
     torch.manual_seed(5)
     (task,) = TASKS
     head = Guess(trimmed.words().dequantised())
@@ -374,7 +331,6 @@ def test_the_command_names_a_share_that_is_wrong(tmp_path: Path) -> None:
 
 
 def test_what_is_exported_computes_what_was_tuned(trimmed: TrimmedBackbone) -> None:
-    torch = pytest.importorskip("torch")
     from inference.tuning.backbone import TorchEncoder
 
     torch.manual_seed(4)
@@ -394,7 +350,6 @@ def test_what_is_exported_computes_what_was_tuned(trimmed: TrimmedBackbone) -> N
 
 
 def test_pooled_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
-    torch = pytest.importorskip("torch")
     from inference.tuning.dropout import PooledDropout
 
     drop, ones = PooledDropout(0.1), torch.ones(200, 384)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from inference.errors import Misconfigured
 from inference.model.prompt import KEYWORDS, name_tokens
 from inference.tasks.attributes import accept, distinct_values
 from inference.tasks.spans import LABELS
 from inference.tasks.units import make_frame
 from inference.tasks.words import CHINESE
-from inference.training import corpora
-from inference.training.data import AttributeRow, SpanRow
+from inference.training import corpora, weak
+from inference.training.data import AttributeRow, SpanRow, read_attribute_rows
 from inference.training.metrics import f1
 from inference.training.rules_zh import BRAND, NEVER, PRODUCT, values_by_wording
 from inference.training.splits import normal_form, split_by_group
@@ -115,9 +116,10 @@ class Weak(Attributes):
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
         rows = [
-            *corpora.copy_rows(loading.data),
-            *corpora.offer_rows(loading.data),
-            *corpora.unbranded_rows(loading.data),
+            *weak.copy_rows(loading.data),
+            *weak.offer_rows(loading.data),
+            *weak.unbranded_rows(loading.data),
+            *weak.fashion_rows(loading.data),
         ]
         split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
         return items_of(split.train, loading, 2, True), items_of(split.dev, loading, 2, False)
@@ -151,4 +153,17 @@ def _worded(row: SpanRow, rng: random.Random) -> AttributeRow:
     return AttributeRow(row.text, "", tuple(ask), {name: values.get(name, ()) for name in ask}, "worded")
 
 
-TASKS = (Attributes(), Weak(), Worded())
+class Pseudo(Attributes):
+    """Rows that a version has labelled (training/pseudo.py)."""
+
+    name = "pseudo"
+
+    def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
+        if loading.pseudo is None:
+            raise Misconfigured("task pseudo: --pseudo is the file that `models label` wrote")
+        rows = read_attribute_rows(loading.pseudo)
+        split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
+        return items_of(split.train, loading, 4, True, copies=1, strangers=0), items_of(split.dev, loading, 4, False)
+
+
+TASKS = (Attributes(), Weak(), Worded(), Pseudo())

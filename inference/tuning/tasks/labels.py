@@ -13,7 +13,7 @@ from inference.training import corpora
 from inference.training.data import TextRow
 from inference.training.splits import Split
 from inference.tuning.backbone import Hidden
-from inference.tuning.task import Encode, Item, Loading
+from inference.tuning.task import Encode, Item, Loading, device_of
 
 FEATURES = 1152
 TOKENS = 128
@@ -51,12 +51,12 @@ class Labels:
         return nn.Sequential(nn.Dropout(0.1), nn.Linear(FEATURES, len(self.labels)))
 
     def loss(self, head: nn.Module, hidden: Hidden, items: Sequence[Item]) -> Tensor:
-        truth = torch.tensor([item.body for item in items])
+        truth = torch.tensor([item.body for item in items], device=hidden.features.device)
         return nn.functional.cross_entropy(head(hidden.features), truth)
 
     def score(self, head: nn.Module, items: Sequence[Item], encode: Encode) -> dict[str, float]:
         """Accuracy; a label that training never saw counts as wrong."""
-        features = torch.from_numpy(np.stack([each for _, each in encode(items)]))
+        features = torch.from_numpy(np.stack([each for _, each in encode(items)])).to(device_of(head))
         with torch.no_grad():
             said = head(features).argmax(-1).tolist()
         return {"accuracy": float(np.mean([item.body == label for item, label in zip(items, said, strict=True)]))}

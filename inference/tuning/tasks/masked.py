@@ -21,7 +21,7 @@ from inference.model.tokenizer import Tokens
 from inference.model.vocabulary import SPECIALS
 from inference.tasks.words import CHINESE, words_of
 from inference.tuning.backbone import Hidden
-from inference.tuning.task import Encode, Item, Loading
+from inference.tuning.task import Encode, Item, Loading, device_of
 from inference.tuning.texts import all_texts
 
 NOT_OF_PRODUCTS = ("cold_zh", "hate_en")
@@ -90,7 +90,7 @@ class Masked:
         """Nats a masked token."""
         states = [hidden.states[row, item.body.places] for row, item in enumerate(items)]
         truth = np.concatenate([item.body.truth for item in items])
-        return nn.functional.cross_entropy(head(torch.cat(states)), torch.from_numpy(truth))
+        return nn.functional.cross_entropy(head(torch.cat(states)), torch.from_numpy(truth).to(hidden.states.device))
 
     def score(self, head: nn.Module, items: Sequence[Item], encode: Encode) -> dict[str, float]:
         """Share of masked tokens that are guessed, all and by set."""
@@ -98,7 +98,7 @@ class Masked:
         for item, (states, _) in zip(items, encode(items), strict=True):
             body: Guessed = item.body
             with torch.no_grad():
-                said = head(torch.from_numpy(states[body.places])).argmax(-1).numpy()
+                said = head(torch.from_numpy(states[body.places]).to(device_of(head))).argmax(-1).cpu().numpy()
             for key in ("", body.source):
                 right.setdefault(key, []).extend((said == body.truth).tolist())
         return {f"accuracy {key}".strip(): float(np.mean(each)) for key, each in right.items()}

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-def _train(config: TrainConfig, data: Path, out: Path, start: Path | None, fresh: bool) -> None:
+def _train(
+    config: TrainConfig, data: Path, out: Path, start: Path | None, fresh: bool, pseudo: Path | None = None
+) -> None:
     """Run, write the weights, print the scores."""
     from inference.errors import Misconfigured
     from inference.tasks.weights import DEFAULT_WEIGHTS
@@ -28,7 +30,7 @@ def _train(config: TrainConfig, data: Path, out: Path, start: Path | None, fresh
     except ModuleNotFoundError as error:
         raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
     with progress() as report:
-        trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh)
+        trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh, pseudo)
         scores = trainer.train()
         export(trainer, scores, out / "weights")
     for task, measures in scores.items():
@@ -86,6 +88,7 @@ def train(
         typer.Option(help="Weights folder whose adapter is started from, such as that of pretrain; default: shipped."),
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from an adapter.")] = False,
+    pseudo: Annotated[Path | None, typer.Option(help="Rows of `models label`, for --share pseudo=.")] = None,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
 ) -> None:
@@ -100,8 +103,40 @@ def train(
         raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
     shares = shares_of(share or [])
     config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
-    _train(config, data_folder(data), out, start, fresh)
+    _train(config, data_folder(data), out, start, fresh, pseudo)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
+
+
+@app.command()
+def label(
+    out: Annotated[Path, typer.Option(help="File of the rows: JSON lines, gzipped.")] = Path("build/pseudo.jsonl.gz"),
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    each: Annotated[int, typer.Option(help="Texts of each source.", min=1)] = 2_000,
+    weights: WeightsFolder = None,
+    cache: CacheFolder = DEFAULT_CACHE,
+    threads: Threads = 0,
+) -> None:
+    """Label product text that has no labels: brands, product words and attribute values that the model is sure of.
+
+    Then: models train --pseudo OUT --share pseudo=0.2 and the other shares.
+    """
+    from inference.errors import Misconfigured
+    from inference.tasks.weights import DEFAULT_WEIGHTS
+    from inference.taxonomy import load_taxonomy
+    from inference.training.answers import open_predictors
+    from inference.training.pseudo import label as labelled
+    from inference.training.pseudo import write_rows
+    from stream.cli.progress import progress
+
+    folder = data_folder(data)
+    with progress() as report:
+        try:
+            predictors = open_predictors(weights or DEFAULT_WEIGHTS, cache, load_taxonomy(), threads, report)
+            found = labelled(folder, predictors, report, each)
+            write_rows(out, found.rows)
+        except OSError as error:
+            raise Misconfigured(str(error)) from None
+    typer.echo(f"{out}: {len(found.rows)} rows, {found.kept} of {found.asked} names kept")
 
 
 @app.command()
@@ -118,12 +153,12 @@ def ablate(
     from stream.cli.progress import progress
 
     try:
-        from inference.tuning.ablate import VARIANTS, table
+        from inference.tuning.ablate import VARIANTS, Start, table
         from inference.tuning.ablate import ablate as measure
     except ModuleNotFoundError as error:
         raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
     folder = data_folder(data)
-    names = variant or [name for name, each in VARIANTS.items() if pretrained or not each.pretrained]
+    names = variant or [n for n, each in VARIANTS.items() if pretrained or each.start is not Start.PRETRAINED]
     with progress() as report:
         results = measure(folder, out, steps, names, seed or [20261125], pretrained, report)
     typer.echo(table(results), nl=False)
