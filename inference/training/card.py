@@ -9,7 +9,7 @@ from typing import Any
 
 from inference.serving.layout import ARTEFACTS, HEADS, LISTING
 from inference.serving.manifest import HEX, load_manifest
-from inference.training.licences import DATA_SETS
+from inference.training.licences import DATA_SETS, sets_of
 
 THRESHOLDS = {
     "first": "least probability of an attribute's best value",
@@ -63,17 +63,12 @@ def card(models: Path) -> str:
 
 def _data(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for task, meta in metas.items():
-        for name, (train, dev, _dropped) in _row_counts(meta).items():
+        for name, (train, dev, _dropped) in sets_of(meta).items():
             known = DATA_SETS.get(name)
             stated = (
                 (known.licence, "yes" if known.commercial else "no", known.source) if known else (UNKNOWN_SET, "no", "")
             )
             yield task, name, str(train), str(dev), *stated
-
-
-def _row_counts(meta: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Of the sets of a head; `own` is what `models adapt` added."""
-    return {**meta.get("rows", {}), **({"own": meta["own"]["rows"]} if "own" in meta else {})}
 
 
 def _thresholds(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from inference.tasks.bundle import TASKS
 from inference.tasks.category import NameMatcher, NameSide, node_side
 from inference.tasks.linear import Linear
 from inference.tasks.spans import PROMPTS
-from inference.tasks.weights import as_stored, save_head
+from inference.tasks.weights import as_stored, load_head, save_head
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import corpora, evaluate, weak
 from inference.training.cache import EncodingCache, features_of
@@ -26,6 +26,7 @@ from inference.training.fit_category import Listing, best_heat, fit_matcher, wit
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
 from inference.training.fit_tags import HAND_COUNT, fit_tag_head, labelled_by_hand, make_pairs
 from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
+from inference.training.licences import rows_by_set
 from inference.training.metrics import Measure, mean_measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
@@ -45,6 +46,8 @@ SOURCES = {
     "fashion": "fashion.articleType",
     "pricerunner": "pricerunner.category",
 }
+TITLES = "attributes.category"
+"""Label map of the attribute sets' categories."""
 SOURCE_WEIGHTS = {
     "zh_store_titles": 1.0,
     "fashion": 0.7,
@@ -102,6 +105,7 @@ class Fitter:
 
     def _category(self) -> list[Measure]:
         splits = {each.name: corpora.category_split(self.data, each) for each in corpora.CATEGORY_SETS}
+        splits = {name: split for name, split in splits.items() if split.train}
         arrays: dict[str, NDArray[Any]] = {}
         sets: dict[str, list[str]] = {}
         for name, split in splits.items():
@@ -177,27 +181,31 @@ class Fitter:
             for text, key in corpora.catalogue_rows(self.data)
         ]
         titles = corpora.attribute_split(self.data).train
-        found = [(row.title, self._allowed("attributes.category", row.category, at)) for row in titles]
-        more = {"retail_demo": self._listings("retail_demo", retail), "attributes": self._listings("attributes", found)}
-        listings += [each for listings in more.values() for each in listings]
+        found = [(row.title, self._allowed(TITLES, row.category, at)) for row in titles]
+        more = {"retail_demo": self._listings("retail_demo", retail)}
+        listings += [*more["retail_demo"], *self._listings("attributes", found)]
         arrays = fit_matcher(listings, side, self._told("fit names"))
-        heat = self._heat(NameMatcher(as_stored(arrays)), side, splits, at)
-        return {**arrays, "heat": heat}, {name: [len(each), 0, 0] for name, each in more.items()}
+        measured = [(SOURCES[name], row.text, row.label) for name, s in splits.items() for row in s.dev[:HEAT_ROWS]]
+        heat = self._heat(NameMatcher(as_stored(arrays)), side, measured or self._titles_to_measure_on(), at)
+        counts = {name: [len(each), 0, 0] for name, each in more.items()} | _counts(titles, [])
+        return {**arrays, "heat": heat}, counts
 
     def _heat(
-        self, matcher: NameMatcher, side: NameSide, splits: dict[str, Split[TextRow]], at: dict[str, int]
+        self, matcher: NameMatcher, side: NameSide, measured: list[tuple[str, str, str]], at: dict[str, int]
     ) -> NDArray[np.float32]:
-        """Chosen on equally many development rows of each set, so that no set's kind of title decides alone."""
+        """Chosen on equally many development rows of each set, so that no set's kind of title decides alone.
+        measured: (label map, text, label)."""
         vectors = matcher.vectors(side)
-        rows = [
-            (row.text, self._allowed(SOURCES[name], row.label, at))
-            for name, split in splits.items()
-            for row in split.dev[:HEAT_ROWS]
-        ]
+        rows = [(text, self._allowed(source, label, at)) for source, text, label in measured]
         rows = [(text, allowed) for text, allowed in rows if len(allowed)]
         encoded = self._encode("dev", [text for text, _ in rows])
         scores = np.stack([matcher.scores(each, vectors) for each in encoded])
         return np.array([best_heat(scores, [allowed for _, allowed in rows])], np.float32)
+
+    def _titles_to_measure_on(self) -> list[tuple[str, str, str]]:
+        """Where no set has labels of categories: titles of the attribute sets, whose categories are broad."""
+        rows = corpora.attribute_split(self.data).dev
+        return [(TITLES, row.title, row.category) for row in rows]
 
     def _allowed(self, source: str, label: str, at: dict[str, int]) -> NDArray[np.int64]:
         nodes = self.maps.nodes(source, label)
@@ -224,18 +232,25 @@ class Fitter:
         readings = predictors.read("listings", [attribute_text(row) for row in rows], [row.ask for row in rows])
         whole = [(row, each[0]) for row, each in zip(rows, readings, strict=True) if len(each) == 1]
         arrays, meta = fit_attribute_thresholds(predictors.tagger, [r for r, _ in whole], [x for _, x in whole])
-        meta["rows"] = {"attributes": [len(split.train), len(split.dev), split.dropped]}
+        meta["rows"] = _counts(split.train, split.dev)
         save_head(self.out, "attributes", arrays, meta)
         return self._save("attributes", arrays, meta, self._measured("attributes", "attributes/dev.jsonl.gz"))
 
     def _spans(self) -> list[Measure]:
         split = corpora.span_split(self.data)
         predictors = self._predictors()
+        if not split.train:
+            return self._spans_like_attributes(predictors)
         readings = predictors.read("sentences", [row.text for row in split.dev], [PROMPTS] * len(split.dev))
         arrays, meta = fit_span_thresholds(predictors.tagger, split.dev, [each[0] for each in readings])
         meta["rows"] = {"spans_zh": [len(split.train), len(split.dev), split.dropped]}
         save_head(self.out, "spans", arrays, meta)
         return self._save("spans", arrays, meta, self._measured("spans", "spans_zh/dev.bieos.gz"))
+
+    def _spans_like_attributes(self, predictors: Predictors) -> list[Measure]:
+        """No sentences: PROMPTS are asked as attributes are, with their threshold and calibration. Not measured."""
+        head = load_head(self.out, "attributes")
+        return self._save("spans", {"platt": head.arrays["platt"]}, {"least": head.meta["first"], "rows": {}}, [])
 
     def _keywords(self) -> list[Measure]:
         """On dev rows only: on its own training rows the heads below are surer than they will ever be again."""
@@ -246,11 +261,12 @@ class Fitter:
         save_head(self.out, "keywords", arrays, meta)
         head = head_of((as_stored(arrays), meta))
         measured = self._keyword_rows([row for row in rows if _half(row) == 1])
+        counts = rows_by_set([([source for source, _ in side], at) for at, side in enumerate((judged, measured))])
         shares = [(source, recall(head, row)) for source, row in measured if row.gold]
         dev = [mean_measure("recall@10", [share for _, share in shares])]
         for source in sorted({source for source, _ in shares}):
             dev.append(mean_measure(f"recall@10 [{source}]", [share for of, share in shares if of == source]))
-        return self._save("keywords", arrays, {**meta, "rows": {"dev halves": [len(judged), len(measured), 0]}}, dev)
+        return self._save("keywords", arrays, {**meta, "rows": counts}, dev)
 
     def _keyword_rows(self, rows: list[AttributeRow]) -> list[tuple[str, KeywordRow]]:
         bare = [AttributeRow(row.title, row.description, (), {}) for row in rows]
@@ -271,28 +287,27 @@ class Fitter:
         signs = predictors.tag_signs("pairs", [pair.said for pair in pairs])
         counts = np.repeat([1.0, HAND_COUNT], [len(made), len(by_hand)])
         arrays = fit_tag_head(np.stack(signs), [pair.label for pair in pairs], counts)
-        meta = {"rows": {"attributes": [len(some), len(rows.dev), rows.dropped], "advertisegen": [len(copy), 0, 0]}}
-        meta["rows"]["pairs by hand"] = [len(by_hand), 0, 0]
+        meta = {"rows": _counts([*some, *copy], rows.dev) | {"pairs by hand": [len(by_hand), 0, 0]}}
         save_head(self.out, "tags", arrays, meta)
         dev = [TagRow(row.said.text, "", row.said.name, row.said.value, row.label) for row in make_pairs(rows.dev)]
         return self._save("tags", arrays, meta, evaluate.tag_measures(dev, self._predictors()))
 
     def _safety(self) -> list[Measure]:
         sets = corpora.safety_sets(self.data)
-        titles = [row.title for row in corpora.attribute_split(self.data).train][: HARMLESS_TITLES // 2]
-        titles += [row.text for row in corpora.category_split(self.data, corpora.CATEGORY_SETS[0]).train][
-            : HARMLESS_TITLES // 2
-        ]
+        listings = corpora.attribute_split(self.data).train[: HARMLESS_TITLES // 2]
+        stores = corpora.category_split(self.data, corpora.CATEGORY_SETS[0]).train[: HARMLESS_TITLES // 2]
+        titles = [*(row.title for row in listings), *(row.text for row in stores)]
         rows = [(row.text, int(row.label)) for each in sets for row in each.split.train if row.label]
         rows += [(title, 0) for title in titles]
         features = features_of(self._encode("safety", [text for text, _ in rows]))
         self.report("fit safety", 0, 1)
         truth = np.array([label for _, label in rows], np.int64)
         arrays = fit_softmax(features, [text for text, _ in rows], truth, 2, SAFETY_COST)
-        cold = [row for row in sets[0].split.dev if row.label]
-        arrays = self._heated(arrays, ["0", "1"], cold)
+        first = next(each for each in sets if each.split.train)  # COLD where it may be used
+        arrays = self._heated(arrays, ["0", "1"], [row for row in first.split.dev if row.label])
         self.report("fit safety", 1, 1)
-        meta = {"rows": {each.name: [len(each.split.train), len(each.split.dev), each.split.dropped] for each in sets}}
+        counts = {each.name: [len(each.split.train), len(each.split.dev), each.split.dropped] for each in sets}
+        meta = {"rows": counts | _counts(listings, []) | {"zh_store_titles": [len(stores), 0, 0]}}
         save_head(self.out, "safety", arrays, meta)
         return self._save("safety", arrays, meta, self._safety_scores(sets))
 
@@ -301,12 +316,18 @@ class Fitter:
         dev: list[Measure] = []
         for each in sets:
             kept = [row for row in each.split.dev if row.label]
+            if not kept:
+                continue
             measures = evaluate.safety_measures(kept, predictors)
             dev += [msgspec.structs.replace(m, name=f"{each.name}: {m.name}") for m in measures]
         return dev
 
     def _measured(self, task: str, file: str) -> list[Measure]:
         return evaluate.evaluate(task, self.data / file, None, self._predictors(), self.taxonomy, self.maps).measures
+
+
+def _counts(train: Sequence[AttributeRow], dev: Sequence[AttributeRow]) -> dict[str, list[int]]:
+    return rows_by_set([([row.source for row in side], at) for at, side in enumerate((train, dev))])
 
 
 def _half(row: AttributeRow) -> int:

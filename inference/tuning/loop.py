@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inference.errors import Misconfigured
+from inference.training.licences import rows_by_set
 from inference.tuning.backbone import Hidden, TorchEncoder
 from inference.tuning.batching import Stream, cut, padded
 from inference.tuning.config import TrainConfig
@@ -30,7 +32,8 @@ Scores = dict[str, dict[str, float]]
 
 
 class Trainer:
-    """One run. `train` returns the best scores; `encoder` and `heads` then hold the best state."""
+    """One run. `train` returns the best scores; `encoder` and `heads` then hold the best state. sets: items of each
+    data set, as in a head's `rows`."""
 
     def __init__(
         self,
@@ -48,15 +51,24 @@ class Trainer:
         self.config, self.encoder, self._run, self._report = config, encoder, run, report
         self.tasks: dict[str, Task] = {n: t for n, t in all_tasks().items() if config.shares.get(n, 0.0) > 0.0}
         self._streams: dict[str, Stream] = {}
+        self.sets: dict[str, list[int]] = {}
         self.dev: dict[str, list[Item]] = {}
         self.heads = nn.ModuleDict()
         for name, task in self.tasks.items():
             train, dev = task.load(loading)
+            report(f"read {name}", len(train), len(train))
+            if not train:
+                continue  # of a data folder without that set
+            self.sets |= rows_by_set(
+                [([item.source or name for item in each], at) for at, each in enumerate((train, dev))]
+            )
             self._streams[name] = Stream(train, config.tokens, config.seed)
             self.dev[name] = dev
             if task.head_name not in self.heads:
                 self.heads[task.head_name] = task.head()
-            report(f"read {name}", len(train), len(train))
+        if not self._streams:
+            raise Misconfigured(f"share: none of {', '.join(self.tasks)} has rows in {loading.data}")
+        self.tasks = {name: self.tasks[name] for name in self._streams}
         encoder.to(self._device), self.heads.to(self._device)
         self._teacher = teacher.to(self._device).eval() if teacher else None
         self._before: dict[int, Tensor] = {}

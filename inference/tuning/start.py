@@ -76,4 +76,9 @@ def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_
         raise Misconfigured("nothing of the backbone moved, so that there is no adapter to write")
     save_adapter(out / adapter_file(READER_MODEL), changes)
     if HEAD in trainer.heads:
-        save_head(out, HEAD, tagger_arrays(trainer.heads[HEAD]), {"scores": json.loads(json.dumps(scores))})
+        save_head(
+            out,
+            HEAD,
+            tagger_arrays(trainer.heads[HEAD]),
+            {"rows": trainer.sets, "scores": json.loads(json.dumps(scores))},
+        )

@@ -20,10 +20,12 @@ from inference.tuning.backbone import Hidden
 
 @dataclass(frozen=True)
 class Item:
-    """One input. ids: int64 [T]. body: what the task needs for loss and score."""
+    """One input. ids: int64 [T]. body: what the task needs for loss and score. source: the data set; empty: the
+    task's own."""
 
     ids: NDArray[np.int64]
     body: Any
+    source: str = ""
 
 
 @dataclass(frozen=True)

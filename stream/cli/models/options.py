@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inference.training.policy import Licences
+
 if TYPE_CHECKING:
     from inference.training.metrics import Measure
 
@@ -22,15 +24,21 @@ ModelsFolder = Annotated[
 VersionName = Annotated[str, typer.Argument(help="Name of a version, as `list` shows it.")]
 
 
-def data_folder(given: Path | None) -> Path:
-    """The folder given or set; Misconfigured where there is none."""
+LicencesOption = Annotated[
+    Licences, typer.Option(help="permissive: only data sets whose licence is stated and allows commercial use.")
+]
+
+
+def data_folder(given: Path | None, licences: Licences = Licences.ANY) -> Path:
+    """The folder given or set, or a copy of what its licences permit; Misconfigured where there is none."""
     from inference.errors import Misconfigured
+    from inference.training.licences import permitted
     from stream.settings import load_settings
 
     folder = given or load_settings().data
     if folder is None or not folder.is_dir():
         raise Misconfigured(f"--data or SHANGXIN_DATA: an existing folder of the data sets; got {folder}")
-    return folder
+    return permitted(folder, licences, DEFAULT_CACHE)
 
 
 def models_folder(given: Path | None) -> Path:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli.models.options import DEFAULT_CACHE, CacheFolder, Threads, WeightsFolder, data_folder, line, task_of
+from inference.training.policy import Licences
+from stream.cli.models.options import (
+    DEFAULT_CACHE,
+    CacheFolder,
+    LicencesOption,
+    Threads,
+    WeightsFolder,
+    data_folder,
+    line,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from inference.training.metrics import Measure
@@ -60,6 +70,7 @@ def pretrain(
     steps: Annotated[int, typer.Option(help="Steps; 0.7 seconds each on two cores.", min=1)] = 4_000,
     rate: Annotated[float, typer.Option(help="Learning rate of the backbone's changes.", min=0.0)] = 5e-4,
     seed: Annotated[int, typer.Option(help="Of order, dropout and what is masked.")] = 20261125,
+    licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Masked-language modelling on all product text of the data folder. Needs the `train` extra.
 
@@ -69,7 +80,7 @@ def pretrain(
     from inference.tuning.config import TrainConfig
 
     config = TrainConfig(steps=steps, rate=rate, head_rate=1e-3, seed=seed, augment=False, shares={"masked": 1.0})
-    _train(config, data_folder(data), out, None, True)
+    _train(config, data_folder(data, licences), out, None, True)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter")
 
 
@@ -91,11 +102,13 @@ def train(
     pseudo: Annotated[Path | None, typer.Option(help="Rows of `models label`, for --share pseudo=.")] = None,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
+    licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
 
     The same command with the same --out goes on after a kill. Curves: tensorboard --logdir OUT/curves. Then:
     models compress --weights OUT/weights, models fit --out OUT/weights, models build --weights OUT/weights.
+    With --licences permissive say so to all four; a run then starts from the backbone unless --start is given.
     """
     from inference.tuning.config import TrainConfig, shares_of
 
@@ -103,7 +116,8 @@ def train(
         raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
     shares = shares_of(share or [])
     config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
-    _train(config, data_folder(data), out, start, fresh, pseudo)
+    fresh = fresh or (licences is Licences.PERMISSIVE and start is None)  # what is shipped has learned from all sets
+    _train(config, data_folder(data, licences), out, start, fresh, pseudo)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
 
 
@@ -168,6 +182,7 @@ def ablate(
 def compress(
     weights: Annotated[Path, typer.Option(help="Weights folder of a run: RUN/weights.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
+    licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Measure how the encoder's states are rounded to 8 bits, so that `build` and `fit` make an int8 encoder.
 
@@ -179,7 +194,7 @@ def compress(
 
     with progress() as report:
         try:
-            written = measure(data_folder(data), weights, report)
+            written = measure(data_folder(data, licences), weights, report)
         except OSError as error:
             raise Misconfigured(str(error)) from None
     for file in written:
@@ -195,6 +210,7 @@ def fit(
     task: Annotated[list[str] | None, typer.Option(help="Only this head; may be repeated.")] = None,
     cache: CacheFolder = DEFAULT_CACHE,
     threads: Threads = 0,
+    licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Fit the heads on the tuned encoder and print their development scores. Needs the `train` extra.
 
@@ -205,10 +221,11 @@ def fit(
     from inference.taxonomy import load_label_map, load_taxonomy
     from inference.training.answers import begin_weights, open_encodings
     from inference.training.evaluate import TASKS
+    from inference.training.licences import check_tuned
     from stream.cli.progress import progress
 
     wanted = [task_of(each) for each in task or TASKS]
-    folder = data_folder(data)
+    folder = data_folder(data, licences)
     try:
         from inference.training.fit import Fitter
     except ModuleNotFoundError as error:
@@ -216,6 +233,8 @@ def fit(
     taxonomy = load_taxonomy()
     with progress() as report:
         try:
+            if licences is Licences.PERMISSIVE:
+                check_tuned(out)
             begin_weights(out)
             fitter = Fitter(
                 folder, out, open_encodings(cache, out, threads, True), taxonomy, load_label_map(taxonomy), report

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.models.options import ModelsFolder, VersionName, models_folder
+from inference.training.policy import Licences
+from stream.cli.models.options import LicencesOption, ModelsFolder, VersionName, models_folder
 
 app = typer.Typer()
 
@@ -24,15 +25,23 @@ def build(
     schema: Annotated[Path | None, typer.Option(help="Attribute schema (JSON).")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")] = None,
     cores: Annotated[int, typer.Option(help="Cores for the encoder on the server; 0: as many as here.", min=0)] = 0,
+    licences: LicencesOption = Licences.ANY,
 ) -> None:
-    """Assemble a repository that Triton serves. Does nothing when it is there already."""
+    """Assemble a repository that Triton serves. Does nothing when it is there already.
+
+    With --licences permissive it refuses heads that were fitted on data sets without a stated licence for commercial
+    use, and names head and set.
+    """
     from inference.errors import Misconfigured
     from inference.serving.build import WEIGHTS, Sources
     from inference.serving.build import build as assemble
     from inference.taxonomy import TaxonomyError
+    from inference.training.licences import check_permitted
     from stream.cli.progress import progress
     from stream.settings import load_settings
 
+    if licences is Licences.PERMISSIVE:
+        check_permitted(weights or WEIGHTS)
     sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores)
     try:
         with progress() as report:
