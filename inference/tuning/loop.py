@@ -99,6 +99,7 @@ class Trainer:
             elif time.monotonic() - saved > CHECKPOINT_S:
                 saved = self._save()
         self._restore_best()
+        self._run.close()
         return self.scores(None)
 
     def scores(self, rows: int | None) -> Scores:

@@ -24,20 +24,24 @@ PACKAGES = ("torch", "transformers", "peft", "numpy", "tokenizers")
 
 
 class Run:
-    """One folder. Raises Misconfigured where it holds a run of another configuration or other data."""
+    """One folder. wandb: curves go to Weights & Biases files in it too, offline. Raises Misconfigured where it holds
+    a run of another configuration or other data, or where wandb is not installed."""
 
-    def __init__(self, folder: Path, config: TrainConfig, data: Path) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, data: Path, wandb: bool = False) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._same(CONFIG_FILE, msgspec.to_builtins(config), "start a new one with another --out")
         self._same(DATA_FILE, data_hashes(data), "the data changed; start a new one")
         self._write(ENVIRONMENT_FILE, environment())
         self._writer = SummaryWriter(str(folder / "curves"))
+        self._also = _wandb_run(folder, config) if wandb else None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Onto the curves."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        if self._also is not None:
+            self._also.log(dict(values), step=step)
 
     def scored(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """One line of scores, and onto the curves."""
@@ -45,6 +49,12 @@ class Run:
             file.write(json.dumps({"step": step, "scores": scores}) + "\n")
         self.log(step, {f"dev {task}/{name}": value for task, each in scores.items() for name, value in each.items()})
         self._writer.flush()
+
+    def close(self) -> None:
+        """Curves to disk."""
+        self._writer.close()
+        if self._also is not None:
+            self._also.finish()
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Whole or not at all."""
@@ -70,10 +80,20 @@ class Run:
         (self.folder / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def _wandb_run(folder: Path, config: TrainConfig) -> Any:
+    try:
+        import wandb
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"--wandb needs the wandb extra (pip install 'shangxin[train,wandb]'): {error}") from None
+    return wandb.init(
+        mode="offline", project="shangxin", name=folder.name, dir=str(folder), config=msgspec.to_builtins(config)
+    )
+
+
 def data_hashes(data: Path) -> dict[str, str]:
     """SHA-256 of each file that tasks may read."""
     found = {}
-    for part in ("attributes", "spans_zh", "category", "safety", "copy", "catalogue"):
+    for part in ("attributes", "spans_zh", "category", "safety", "copy", "catalogue", "reviews", "taxonomy"):
         for file in sorted((data / part).glob("*.gz")):
             found[f"{part}/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found

@@ -35,10 +35,11 @@ def open_trainer(
     weights: Path = DEFAULT_WEIGHTS,
     fresh: bool = False,
     pseudo: Path | None = None,
+    wandb: bool = False,
 ) -> Trainer:
     """A run in `folder`, new or gone on with. weights: its vocabulary, and unless `fresh` the adapter and the tagger
-    that a new run starts from. pseudo: of `models label`, for the task of that name. Raises Misconfigured, DataError,
-    OSError."""
+    that a new run starts from. pseudo: of `models label`, for the task of that name. wandb: curves for Weights &
+    Biases too, offline. Raises Misconfigured, DataError, OSError."""
     if missing := sorted(set(config.shares) - set(all_tasks())):
         raise Misconfigured(f"share: no task {', '.join(missing)}; there are {', '.join(sorted(all_tasks()))}")
     trimmed = TrimmedBackbone(read_backbone(), load_kept(weights / VOCABULARY_FILE))
@@ -51,7 +52,7 @@ def open_trainer(
     encoder = TorchEncoder(
         ShallowBackbone(before, config.tuning.layers) if fewer else trimmed, config.tuning, config.steps
     )
-    run = Run(folder, config, data)
+    run = Run(folder, config, data, wandb)
     loading = Loading(data, words, characters, trimmed.words().dequantised, config.augment, config.seed, pseudo)
     teacher = TorchEncoder(before, Tuning(method=Method.FROZEN)) if config.taught else None
     trainer = Trainer(config, encoder, loading, run, report, teacher)

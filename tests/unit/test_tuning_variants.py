@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,16 @@ def test_nor_does_one_of_pretraining() -> None:
     items[0].body.truth[:] = 5
     head = Guess(np.zeros((100, 384), np.float32))
     assert device_of_loss(TASKS[0], head, items) == "cuda"
+
+
+def test_curves_go_to_weights_and_biases_files_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rows_of(tmp_path / "data")
+    config = TrainConfig(steps=2, scorings=1, tokens=128, shares={"spans": 1.0}, tuning=Tuning(rank=4, alpha=8.0))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "wandb", None)
+        with pytest.raises(Misconfigured, match="wandb extra"):
+            open_trainer(config, data, tmp_path / "without", lambda *_: None, fresh=True, wandb=True)
+    pytest.importorskip("wandb", reason="needs the wandb extra")
+    open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True, wandb=True).train()
+    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
+    assert b"loss spans" in file.read_bytes()

@@ -28,7 +28,13 @@ app = typer.Typer()
 
 
 def _train(
-    config: TrainConfig, data: Path, out: Path, start: Path | None, fresh: bool, pseudo: Path | None = None
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    start: Path | None,
+    fresh: bool,
+    pseudo: Path | None = None,
+    wandb: bool = False,
 ) -> None:
     """Run, write the weights, print the scores."""
     from inference.errors import Misconfigured
@@ -40,7 +46,7 @@ def _train(
     except ModuleNotFoundError as error:
         raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
     with progress() as report:
-        trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh, pseudo)
+        trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh, pseudo, wandb)
         scores = trainer.train()
         export(trainer, scores, out / "weights")
     for task, measures in scores.items():
@@ -100,6 +106,7 @@ def train(
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from an adapter.")] = False,
     pseudo: Annotated[Path | None, typer.Option(help="Rows of `models label`, for --share pseudo=.")] = None,
+    wandb: Annotated[bool, typer.Option(help="Curves as offline Weights & Biases files too (extra `wandb`).")] = False,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
     licences: LicencesOption = Licences.ANY,
@@ -117,7 +124,7 @@ def train(
     shares = shares_of(share or [])
     config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
     fresh = fresh or (licences is Licences.PERMISSIVE and start is None)  # what is shipped has learned from all sets
-    _train(config, data_folder(data, licences), out, start, fresh, pseudo)
+    _train(config, data_folder(data, licences), out, start, fresh, pseudo, wandb)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
 
 
