@@ -200,10 +200,12 @@ class EncoderGraph:
 
     def _outputs(self, kept: dict[int, str]) -> None:
         graph = self._graph
-        graph.op("Concat", [kept[layer] for layer in STATE_LAYERS], "states", axis=2)
-        means = [self._mean(kept[layer], f"mean_{layer}") for layer in FEATURE_LAYERS]
-        graph.op("Concat", means, "features", axis=1)
-        pooled = means[FEATURE_LAYERS.index(self._config.layers)]
+        graph.op("Concat", [kept[min(layer, self._config.layers)] for layer in STATE_LAYERS], "states", axis=2)
+        last = self._config.layers
+        wanted = [min(layer, last) for layer in FEATURE_LAYERS]
+        means = {layer: self._mean(kept[layer], f"mean_{layer}") for layer in dict.fromkeys(wanted)}
+        graph.op("Concat", [means[layer] for layer in wanted], "features", axis=1)
+        pooled = means[last]
         graph.op("ReduceL2", [pooled, "axis.1"], "norm", keepdims=1)
         graph.op("Max", ["norm", "tiny"], "norm.safe")
         graph.op("Div", [pooled, "norm.safe"], "pooled")
