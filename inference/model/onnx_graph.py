@@ -41,10 +41,14 @@ OUTPUTS = ("states", "features", "pooled")
 
 class EncoderGraph:
     """Builds the graph of one backbone. products: once built, by the name of a state the matrices that it is
-    multiplied with: (name, rows, columns) of the backbone's."""
+    multiplied with: (name, rows, columns) of the backbone's. plain: matrices are in the graph as fp32 and word
+    embeddings as fp16, with operators that every runtime has."""
 
-    def __init__(self, backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None) -> None:
+    def __init__(
+        self, backbone: BackboneWeights, ranges: Mapping[str, Range] | None = None, plain: bool = False
+    ) -> None:
         self._from = backbone
+        self._plain = plain
         self._config = backbone.config
         self._ranges = dict(ranges or {})
         self._graph = Nodes()
@@ -65,7 +69,7 @@ class EncoderGraph:
             state = self._layer(layer, state)
             kept[layer + 1] = state
         self._outputs(kept)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        opsets = [helper.make_opsetid("", OPSET), *([] if self._plain else [helper.make_opsetid(CONTRIB, 1)])]
         model = helper.make_model(
             self._finish(list(self.products) if shown else []),
             opset_imports=opsets,
@@ -100,9 +104,7 @@ class EncoderGraph:
 
     def _embeddings(self) -> str:
         graph, config = self._graph, self._config
-        values, scales = graph.quantised("word", self._from.words())
-        look_up = {"domain": CONTRIB, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
-        graph.op("GatherBlockQuantized", [values, "input_ids", scales], "word.half", **look_up)
+        self._look_up()
         graph.op("Cast", ["word.half"], "word", to=TensorProto.FLOAT)
         # Every text is of type 0, so its vector joins the positions.
         positions = self._from.vector("emb.pos", config.positions, config.hidden)
@@ -113,6 +115,17 @@ class EncoderGraph:
         graph.op("Slice", ["positions", "zero", "length", "zero"], "position")
         graph.op("Add", ["word", "position"], "embedded")
         return self._norm("embedded", "emb.ln", "embeddings")
+
+    def _look_up(self) -> None:
+        """`word.half`: word embeddings of the ids, fp16."""
+        graph, words = self._graph, self._from.words()
+        if self._plain:
+            graph.weight("word.rows", words.dequantised().astype(np.float16))
+            graph.op("Gather", ["word.rows", "input_ids"], "word.half", axis=0)
+            return
+        values, scales = graph.quantised("word", words)
+        look_up = {"domain": CONTRIB, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+        graph.op("GatherBlockQuantized", [values, "input_ids", scales], "word.half", **look_up)
 
     def _layer(self, index: int, state: str) -> str:
         at, hidden = f"l{index}", self._config.hidden
@@ -155,9 +168,14 @@ class EncoderGraph:
         graph = self._graph
         self.products[state] = matrices
         graph.weight(f"{name}.b", bias)
+        if self._plain:
+            joined = np.concatenate([self._from.weights(*each) for each in matrices])
+            graph.weight(f"{name}.w", np.ascontiguousarray(joined.T))
+            graph.op("MatMul", [state, f"{name}.w"], f"{name}.product")
+            return graph.op("Add", [f"{name}.product", f"{name}.b"], f"{name}.sum")
         parts = [graph.matrix(each, *self._from.stored(each, rows, columns)) for each, rows, columns in matrices]
-        joined = parts[0] if len(parts) == 1 else graph.op("Concat", parts, f"{name}.joined", axis=0)
-        weight = graph.op("Transpose", [joined], f"{name}.w", perm=[1, 0])
+        whole = parts[0] if len(parts) == 1 else graph.op("Concat", parts, f"{name}.joined", axis=0)
+        weight = graph.op("Transpose", [whole], f"{name}.w", perm=[1, 0])
         if state not in self._ranges:
             graph.op("MatMul", [state, weight], f"{name}.product")
             return graph.op("Add", [f"{name}.product", f"{name}.b"], f"{name}.sum")
@@ -238,3 +256,9 @@ def build_encoder(backbone: BackboneWeights, ranges: Mapping[str, Range] | None 
     states that are rounded to 8 bits."""
     graph = EncoderGraph(backbone, ranges)
     return split_shared(graph.build(), graph.shared)
+
+
+def build_plain(backbone: BackboneWeights) -> bytes:
+    """The serialised graph alone, fp32, for runtimes that lack 4-bit tensors and int8 products: those of GPUs."""
+    model: bytes = EncoderGraph(backbone, plain=True).build().SerializeToString()
+    return model

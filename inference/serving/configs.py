@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from enum import StrEnum
 
 from inference.contract import EMBEDDING_DIM, ENCODER_MODEL, LISTING_MODEL
 from inference.model.encoder import BUCKETS, TOKENS_PER_RUN
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
 from inference.serving.layout import VERSION_PARAMETER
-from inference.serving.pbtxt import ModelConfig, Queue, Tensor
+from inference.serving.pbtxt import ModelConfig, Queue, Tensor, WarmUp
 
 BACKEND = "python"
 SECOND_US = 1_000_000
@@ -30,6 +32,20 @@ ENCODER_BATCH = TOKENS_PER_RUN // BUCKETS[0]
 ENCODER_QUEUE = 4 * LISTING_QUEUE
 """A listing request becomes up to one call a bucket, of which four are common."""
 ENCODER_TIMEOUT_US = 15 * SECOND_US
+
+
+GPU_FILE = "model.onnx"
+GPU_DELAY_US = 1_000
+"""A call of one listing is over in a few milliseconds on a GPU; half of that is well spent on waiting for mates."""
+
+
+class Accelerator(StrEnum):
+    """What runs the two encoders: ONNX Runtime in the project's own model on CPUs, or Triton's ONNX Runtime backend
+    with CUDA kernels or with TensorRT engines."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,31 @@ def encoder_config(version: str, cores: Cores, name: str = ENCODER_MODEL) -> Mod
         instances=cores.instances,
         queue=Queue(0, ENCODER_TIMEOUT_US, ENCODER_QUEUE),
         parameters={VERSION_PARAMETER: version, "threads": str(cores.threads)},
+    )
+
+
+def gpu_encoder_config(
+    version: str, accelerator: Accelerator, preferred: tuple[int, ...] = (), name: str = ENCODER_MODEL
+) -> ModelConfig:
+    """The same tensors from Triton's ONNX Runtime backend on a GPU. Not run on one.
+
+    preferred: batch sizes, from `shangxin models sweep` on the machine itself. One instance: a GPU runs one batch at a
+    time, and a second copy would only fill its memory. Each bucket is run once before the model is ready, for kernels
+    are chosen (with TensorRT engines built) at the first call of a shape."""
+    found = encoder_config(version, Cores(1, 1), name)
+    warm = tuple(
+        WarmUp(f"bucket {bucket}", 1, tuple(Tensor(each.name, each.data_type, (bucket,)) for each in found.inputs))
+        for bucket in BUCKETS
+    )
+    return dataclasses.replace(
+        found,
+        backend="onnxruntime",
+        kind="KIND_GPU",
+        file=GPU_FILE,
+        accelerator=accelerator.value if accelerator is Accelerator.TENSORRT else "",
+        queue=dataclasses.replace(found.queue, max_delay_us=GPU_DELAY_US, preferred=preferred),
+        parameters={VERSION_PARAMETER: version},
+        warm_ups=warm,
     )
 
 

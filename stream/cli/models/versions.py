@@ -25,6 +25,12 @@ def build(
     schema: Annotated[Path | None, typer.Option(help="Attribute schema (JSON).")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of fitted heads; default: the project's own.")] = None,
     cores: Annotated[int, typer.Option(help="Cores for the encoder on the server; 0: as many as here.", min=0)] = 0,
+    accelerator: Annotated[
+        str, typer.Option(help="What runs the encoders on the server: cpu, cuda or tensorrt (not run on a GPU yet).")
+    ] = "cpu",
+    preferred: Annotated[
+        list[int] | None, typer.Option(help="On a GPU: a batch size that waits for no more; may be repeated.", min=1)
+    ] = None,
     licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Assemble a repository that Triton serves. Does nothing when it is there already.
@@ -35,6 +41,7 @@ def build(
     from inference.errors import Misconfigured
     from inference.serving.build import WEIGHTS, Sources
     from inference.serving.build import build as assemble
+    from inference.serving.configs import Accelerator
     from inference.taxonomy import TaxonomyError
     from inference.training.licences import check_permitted
     from stream.cli.progress import progress
@@ -42,7 +49,11 @@ def build(
 
     if licences is Licences.PERMISSIVE:
         check_permitted(weights or WEIGHTS)
-    sources = Sources(taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores)
+    if accelerator not in list(Accelerator):
+        raise typer.BadParameter(f"one of {', '.join(Accelerator)}; got {accelerator!r}", param_hint="--accelerator")
+    sources = Sources(
+        taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores, Accelerator(accelerator), tuple(preferred or ())
+    )
     try:
         with progress() as report:
             built = assemble(out or load_settings().stack.models_dir, sources, report)
