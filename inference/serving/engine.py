@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from inference.contract import EMBEDDING_DIM, ListingAnswer, ListingFault, ListingInput, ListingResult
 from inference.model.encoder import (
     BUCKETS,
-    MATRICES_FILE,
     ONNX_FILE,
     Batch,
     Encoded,
@@ -43,6 +42,7 @@ from inference.serving.layout import (
     SCHEMA_FILE,
     TAXONOMY_FILE,
     check_artefacts,
+    graph_files,
 )
 from inference.serving.manifest import ManifestError, check_file
 from inference.tasks.bundle import First, TaskBundle
@@ -205,11 +205,11 @@ class LocalEngine:
 
         threadpool_limits(1, user_api="blas")
         engine = ListingEngine(models / LISTING / ARTEFACTS)
+        if (made_for := engine.manifest.accelerator) != "cpu":
+            raise ManifestError(f"{models}: accelerator: cpu runs without a model server; got {made_for}")
+        for file, digest in graph_files(engine.manifest).items():
+            check_file(models / file, digest)
         encoder, reader = models / ENCODER / ONNX_FILE, models / READER / ONNX_FILE
-        check_file(encoder, engine.manifest.encoder)
-        check_file(reader, engine.manifest.reader)
-        for file in (encoder, reader):
-            check_file(file.with_name(MATRICES_FILE), engine.manifest.matrices)
         return cls(engine, OnnxSession(encoder, threads), OnnxSession(reader, threads))
 
     def answer(self, inputs: Sequence[ListingInput]) -> Answers:

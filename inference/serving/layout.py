@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inference.contract import ENCODER_MODEL, READER_MODEL
-from inference.model.encoder import TOKENIZER_FILE
+from inference.model.encoder import MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE
 from inference.serving.manifest import Manifest, check_file, load_manifest
 
 VERSION_DIR = "1"
@@ -18,7 +18,18 @@ HEADS = "heads"
 NAMES_FILE = "names.npz"
 TAXONOMY_FILE = "taxonomy.tsv"
 SCHEMA_FILE = "attributes.json"
+GPU_FILE = "model.onnx"
+"""The name that Triton's ONNX Runtime backend looks for."""
 VERSION_PARAMETER = "shangxin_version"
+
+
+def graph_files(manifest: Manifest) -> dict[Path, str]:
+    """Files of the two encoders in a repository, with their SHA-256."""
+    digests = {ENCODER: manifest.encoder, READER: manifest.reader}
+    if manifest.accelerator != "cpu":
+        return {place / GPU_FILE: digest for place, digest in digests.items()}
+    files = {place / ONNX_FILE: digest for place, digest in digests.items()}
+    return files | {place / MATRICES_FILE: manifest.matrices for place in digests}
 
 
 def check_artefacts(folder: Path) -> Manifest:

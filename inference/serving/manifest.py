@@ -37,7 +37,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     backbone: package and file, `backbone_sha256`: its content. encoder, reader, matrices, tokenizer: the files
     made of it. taxonomy, schema: their versions (hash of content). names: the encoded names of the taxonomy.
-    code: path in the project to hash. buckets: tokens.
+    code: path in the project to hash. buckets: tokens. accelerator: what the encoders' graphs are made for.
     """
 
     format: int = FORMAT
@@ -54,6 +54,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     names: str
     heads: dict[str, HeadRef]
     buckets: tuple[int, ...]
+    accelerator: str = "cpu"
     code: dict[str, str]
 
     @property

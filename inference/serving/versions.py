@@ -13,7 +13,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.model.encoder import MATRICES_FILE, ONNX_FILE
 from inference.serving import layout
 from inference.serving.manifest import Manifest, ManifestError, check_file, load_manifest
 
@@ -150,10 +149,8 @@ def _manifest(folder: Path) -> Manifest:
 
 def _check(folder: Path) -> None:
     manifest = layout.check_artefacts(folder / layout.LISTING / layout.ARTEFACTS)
-    check_file(folder / layout.ENCODER / ONNX_FILE, manifest.encoder)
-    check_file(folder / layout.READER / ONNX_FILE, manifest.reader)
-    for place in (layout.ENCODER, layout.READER):
-        check_file(folder / place / MATRICES_FILE, manifest.matrices)
+    for file, digest in layout.graph_files(manifest).items():
+        check_file(folder / file, digest)
 
 
 def _hidden(folder: Path) -> bool:

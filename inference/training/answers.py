@@ -20,6 +20,7 @@ from inference.taxonomy import Taxonomy
 from inference.training import data
 from inference.training.cache import EncodingCache
 from inference.training.evaluate import keyword_rows
+from inference.training.licences import RANGES
 from inference.training.predictors import Predictors, Report
 
 BLOCK = 1_024
@@ -41,7 +42,8 @@ def open_encodings(cache: Path, weights: Path, threads: int, keep: bool) -> Enco
 def begin_weights(folder: Path, source: Path = DEFAULT_WEIGHTS) -> None:
     """Give a folder without them the encoder's parts and the tagger of another."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*parts_of(ROLES[0]), *parts_of(ROLES[1]), f"{TAGGER}.npz", f"{TAGGER}.json"):
+    records = f"{ROLES[1]}.json", f"{RANGES}.json"
+    for name in (*parts_of(ROLES[0]), *parts_of(ROLES[1]), *records, f"{TAGGER}.npz", f"{TAGGER}.json"):
         if not (folder / name).is_file() and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
 

@@ -16,6 +16,7 @@ from inference.model.ranges import save_ranges
 from inference.model.tokenizer import UnigramTokenizer, build_tokenizer, single_ideographs
 from inference.tasks.spans import PROMPTS
 from inference.training import corpora
+from inference.training.licences import RANGES, rows_by_set, save_record
 from inference.training.measure_ranges import measure_ranges
 from inference.training.tagging import attribute_text
 
@@ -27,6 +28,7 @@ SEED = 20261125
 def compress(data: Path, weights: Path, report: Callable[[str, int, int], None]) -> list[Path]:
     """The files of ranges, written. Raises Misconfigured, DataError, OSError."""
     written = []
+    save_record(weights, RANGES, _sets(data))
     for role, make in ((ENCODER_MODEL, _texts), (READER_MODEL, _prompts)):
         backbone = backbone_of(weights, role)
         batches = make(data, backbone.pieces)
@@ -35,6 +37,15 @@ def compress(data: Path, weights: Path, report: Callable[[str, int, int], None])
         save_ranges(weights / ranges_file(role), found)
         written.append(weights / ranges_file(role))
     return written
+
+
+def _sets(data: Path) -> dict[str, list[int]]:
+    """Of the rows below."""
+    rows = {each.name: len(corpora.category_split(data, each).train[:ROWS]) for each in corpora.CATEGORY_SETS}
+    rows |= {each.name: len(each.split.train[:ROWS]) for each in corpora.safety_sets(data)}
+    rows["spans_zh"] = len(corpora.span_split(data).train[:ROWS])
+    listings = rows_by_set([([row.source for row in corpora.attribute_split(data).train], 0)])
+    return listings | {name: [count, 0, 0] for name, count in rows.items() if count}
 
 
 def _texts(data: Path, pieces: Pieces) -> list[Batch]:

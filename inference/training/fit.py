@@ -250,7 +250,9 @@ class Fitter:
     def _spans_like_attributes(self, predictors: Predictors) -> list[Measure]:
         """No sentences: PROMPTS are asked as attributes are, with their threshold and calibration. Not measured."""
         head = load_head(self.out, "attributes")
-        return self._save("spans", {"platt": head.arrays["platt"]}, {"least": head.meta["first"], "rows": {}}, [])
+        return self._save(
+            "spans", {"platt": head.arrays["platt"]}, {"least": head.meta["first"], "rows": head.meta["rows"]}, []
+        )
 
     def _keywords(self) -> list[Measure]:
         """On dev rows only: on its own training rows the heads below are surer than they will ever be again."""

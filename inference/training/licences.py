@@ -8,12 +8,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.contract import READER_MODEL
 from inference.errors import Misconfigured
+from inference.model.backbone import ROLES, ranges_file
 from inference.tasks.bundle import HEADS, TAGGER
 from inference.training.data import read_attribute_rows
 from inference.training.policy import Licences
@@ -30,6 +32,8 @@ class DataSet:
 
 
 NOT_STATED = "none stated"
+UNKNOWN = "weights begun from"
+"""Stands for what a run was started from, where that is not on record."""
 APACHE = "Apache-2.0"
 DATA_SETS = {
     "ae-110k": DataSet("AE-110K, as ExtractGPT has it", APACHE, True),
@@ -67,6 +71,8 @@ FILES = {
     "reviews/zh.train.jsonl.gz": "reviews_zh",
 }
 """Files of one set each; a set that is not in DATA_SETS is not used commercially."""
+RANGES = "ranges"
+"""Record of what `models compress` looked at."""
 BY_SOURCE = ("attributes/train.jsonl.gz", "attributes/dev.jsonl.gz")
 """Files whose rows name their set in `source`."""
 PUBLIC = ("taxonomy/google.en-US.txt.gz", "taxonomy/google.zh-CN.txt.gz")
@@ -94,7 +100,11 @@ def permitted(data: Path, licences: Licences, cache: Path) -> Path:
         for file in files:
             (work / file).parent.mkdir(parents=True, exist_ok=True)
             _copy_permitted(file, data / file, work / file)
-        work.rename(folder)
+        try:
+            work.rename(folder)
+        except OSError:  # another process was first, with the same content
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
@@ -109,12 +119,32 @@ def _copy_permitted(name: str, source: Path, target: Path) -> None:
         with gzip.open(source, "rt", encoding="utf-8") as lines:
             rows = [line for line in lines if line.strip()]
         kept = [line for line, row in zip(rows, read_attribute_rows(source), strict=True) if commercial(row.source)]
-    with gzip.open(target, "wt", encoding="utf-8") as stream:
-        stream.writelines(kept)
+    with gzip.GzipFile(target, "wb", mtime=0) as stream:  # the same bytes always: runs are known by their data's hash
+        stream.writelines(line.encode() for line in kept)
+
+
+def save_record(folder: Path, part: str, rows: Mapping[str, list[int]]) -> None:
+    """PART.json of a part of the encoders that has no head's file: the sets that it comes from."""
+    (folder / f"{part}.json").write_text(json.dumps({"rows": rows}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def learned_before(weights: Path) -> dict[str, list[int]]:
+    """Sets that the folder's adapter and tagger come from; where that is not on record, one that may not be used."""
+    try:
+        found: dict[str, list[int]] = json.loads((weights / f"{READER_MODEL}.json").read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError):
+        return {UNKNOWN: [1, 0, 0]}
+    return found
+
+
+def add_rows(rows: dict[str, list[int]], more: Mapping[str, Sequence[int]]) -> None:
+    """Counts of sets added to `rows`."""
+    for name, counts in more.items():
+        rows[name] = [a + b for a, b in zip(rows.get(name, [0, 0, 0]), counts, strict=True)]
 
 
 def rows_by_set(sides: Iterable[tuple[Iterable[str], int]]) -> dict[str, list[int]]:
-    """Rows of each set, [fitted on, measured on, left out], from the sets' names of (training 0, development 1)."""
+    """Rows of each set, [fitted on, measured on, 0], from the sets' names of (training 0, development 1)."""
     found: dict[str, list[int]] = {}
     for names, side in sides:
         for name in names:
@@ -129,25 +159,37 @@ def sets_of(meta: Mapping[str, Any]) -> dict[str, list[int]]:
 
 def check_permitted(weights: Path) -> None:
     """Raise Misconfigured unless every head of the folder was fitted on data that allows commercial use alone."""
+    check_encoders(weights)
     _check(weights, HEADS)
 
 
-def check_tuned(weights: Path) -> None:
-    """The same of adapter and tagger, which one run makes together."""
-    _check(weights, (TAGGER,))
+def check_encoders(weights: Path) -> None:
+    """The same of the reader's adapter, of the ranges where there are any, and of the tagger that heads are fitted
+    on."""
+    ranges = any((weights / ranges_file(role)).is_file() for role in ROLES)
+    _check(weights, (READER_MODEL, *([RANGES] if ranges else []), TAGGER))
 
 
-def _check(weights: Path, heads: Iterable[str]) -> None:
-    for head in heads:
-        file = weights / f"{head}.json"
-        try:
-            meta = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise Misconfigured(f"{file}: no readable head ({error})") from None
-        if "rows" not in meta:
-            raise Misconfigured(f"{file}: rows: the sets that it was fitted on must be on record; train and fit again")
-        for name, (fitted, *_) in sets_of(meta).items():
-            if fitted and not commercial(name):
-                licence = DATA_SETS[name].licence if name in DATA_SETS else "not on record"
-                advice = "train, compress and fit with --licences permissive"
-                raise Misconfigured(f"{file}: rows.{name}: a licence for commercial use; got {licence}; {advice}")
+def check_others(weights: Path, fitted: Sequence[str]) -> None:
+    """The same of heads that are there and that a fit of `fitted` reads but does not make anew."""
+    _check(weights, [each for each in HEADS if each not in fitted and (weights / f"{each}.json").is_file()])
+
+
+def _check(weights: Path, parts: Iterable[str]) -> None:
+    for part in parts:
+        check_rows(weights / f"{part}.json")
+
+
+def check_rows(file: Path) -> None:
+    """Raise Misconfigured unless this record names only sets that allow commercial use."""
+    advice = "train, compress and fit with --licences permissive"
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{file}: a record of the sets that were learned from ({error}); {advice}") from None
+    if "rows" not in meta:
+        raise Misconfigured(f"{file}: rows: the sets that were learned from; got none; {advice}")
+    for name, counts in sets_of(meta).items():
+        if any(counts[:2]) and not commercial(name):  # thresholds and calibration learn from development rows
+            licence = DATA_SETS[name].licence if name in DATA_SETS else "not on record"
+            raise Misconfigured(f"{file}: rows.{name}: a licence for commercial use; got {licence}; {advice}")

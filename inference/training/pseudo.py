@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,9 +111,10 @@ def _names_like(
 
 
 def write_rows(file: Path, rows: Iterable[AttributeRow]) -> None:
-    """In the format of the attribute sets, gzipped."""
+    """In the format of the attribute sets, gzipped; whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(file, "wt", encoding="utf-8") as stream:
+    work = file.with_name(f".{file.name}.{os.getpid()}")
+    with gzip.open(work, "wt", encoding="utf-8") as stream:
         for row in rows:
             record = {
                 "title": row.title,
@@ -122,3 +124,4 @@ def write_rows(file: Path, rows: Iterable[AttributeRow]) -> None:
                 "source": row.source,
             }
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+    work.replace(file)

@@ -17,6 +17,7 @@ from inference.taxonomy import load_taxonomy
 from inference.training.answers import open_predictors
 from inference.training.pseudo import PSEUDO, label, write_rows
 from inference.tuning.config import Method, TrainConfig, Tuning
+from inference.tuning.extraction import HEAD
 from inference.tuning.loop import Report
 from inference.tuning.start import export, open_trainer
 
@@ -67,8 +68,8 @@ VARIANTS = {
     "adversarial": Variant("adversarial steps on the embeddings (FGM)", adversarial=0.5),
     "pretrained": Variant("begun from `models pretrain`", start=Start.PRETRAINED),
     "shipped": Variant("shipped weights, trained on", start=Start.SHIPPED),
-    "nine": Variant("nine of their twelve blocks", Tuning(layers=9), start=Start.SHIPPED),
-    "six": Variant("six of their twelve blocks", Tuning(layers=6), start=Start.SHIPPED),
+    "nine": Variant("nine of the shipped twelve blocks", Tuning(layers=9), start=Start.SHIPPED),
+    "six": Variant("six of the shipped twelve blocks", Tuning(layers=6), start=Start.SHIPPED),
     "taught": Variant("six blocks, taught the states of the twelve", Tuning(layers=6), taught=2.0, start=Start.SHIPPED),
 }
 
@@ -98,14 +99,14 @@ def ablate(
     if unknown := sorted(set(names) - set(VARIANTS)):
         raise Misconfigured(f"variant: one of {', '.join(VARIANTS)}; got {', '.join(unknown)}")
     if pretrained is None and any(VARIANTS[name].start is Start.PRETRAINED for name in names):
-        raise Misconfigured("variant pretrained: --pretrained says where `models pretrain` left its weights")
+        raise Misconfigured("pretrained: for the variant of that name the weights of `models pretrain`; got none")
     runs = [(name, seed) for seed in seeds for name in names]
     return [_one(name, data, out / f"{name}-{seed}", steps, seed, pretrained, report) for name, seed in runs]
 
 
 def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained: Path | None, report: Report) -> Result:
     kept = folder / RESULT_FILE
-    if kept.is_file():
+    if kept.is_file() and (name != BASE or (folder / WEIGHTS / f"{HEAD}.json").is_file()):
         return Result(**json.loads(kept.read_text(encoding="utf-8")))
     variant = VARIANTS[name]
     config = replace(
@@ -145,8 +146,8 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
 
 def _pseudo_rows(data: Path, base: Path, report: Report) -> Path:
     """What the base's run says of unlabelled text, labelled once."""
-    if not (base / WEIGHTS).is_dir():
-        raise Misconfigured(f"variant pseudo: labels are those of {BASE} with the same seed, which was not run yet")
+    if not (base / WEIGHTS / f"{HEAD}.json").is_file():
+        raise Misconfigured(f"variant: pseudo is labelled by {BASE} with the same seed; {base / WEIGHTS} is not there")
     file = base / "pseudo.jsonl.gz"
     if not file.is_file():
         predictors = open_predictors(base / WEIGHTS, base / "cache", load_taxonomy(), 0, report)

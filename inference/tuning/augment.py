@@ -60,7 +60,6 @@ def perturbed(rows: Sequence[Row], seed: int) -> list[Row]:
     return found
 
 
-SPACES = re.compile(r" {2,}")
 Pool = dict[tuple[str, str], list[str]]
 
 
@@ -90,7 +89,8 @@ def drop_value(row: AttributeRow, rng: random.Random) -> AttributeRow:
     if not apart:
         return row
     name, value = rng.choice(apart)
-    title, description = (SPACES.sub(" ", _standing(value).sub("", text)) for text in (row.title, row.description))
+    place = re.compile(f" ?{_standing(value).pattern}", re.IGNORECASE)
+    title, description = (place.sub("", text) for text in (row.title, row.description))
     if not title.strip() or value.casefold() in f"{title} {description}".casefold():
         return row
     return replace(row, title=title.strip(), description=description, values={**row.values, name: ()})

@@ -37,7 +37,8 @@ NORMS = {"attention.output.LayerNorm": "aln", "output.LayerNorm": "oln"}
 
 @dataclass
 class Hidden:
-    """states [B, T, 384]: of the last layer. features [B, 1152]: masked means of layers 12, 9, 6. mask [B, T]."""
+    """states [B, T, 384]: of the last layer. features [B, 1152]: masked means of layers 12, 9, 6, or of the last where
+    there are fewer. mask [B, T]."""
 
     states: Tensor
     features: Tensor
@@ -114,9 +115,13 @@ class TorchEncoder(nn.Module):
         """What tuning added, by the name of the backbone's tensor; a full change is cut to `tuning.rank`. Raises
         Misconfigured for what is no change of a matrix."""
         if self.tuning.method is Method.ADAPTERS:
-            raise Misconfigured("adapters are layers of their own, which the served graph has no place for")
+            raise Misconfigured(
+                "method: one that changes matrices, as the served graph has no layers beside them; got adapters"
+            )
         if self.tuning.layers < Tuning().layers:
-            raise Misconfigured("layers: a backbone with fewer blocks is measured, not served")
+            raise Misconfigured(
+                f"layers: {Tuning().layers}, fewer are measured and not served; got {self.tuning.layers}"
+            )
         if self.tuning.method is Method.FULL:
             now = _matrices(self.bert)
             return {name: _truncated(now[name].cpu() - self._start[name], self.tuning.rank) for name in now}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference.errors import Misconfigured
-from inference.training.licences import rows_by_set
+from inference.training.licences import add_rows, rows_by_set
 from inference.tuning.backbone import Hidden, TorchEncoder
 from inference.tuning.batching import Stream, cut, padded
 from inference.tuning.config import TrainConfig
@@ -33,7 +33,7 @@ Scores = dict[str, dict[str, float]]
 
 class Trainer:
     """One run. `train` returns the best scores; `encoder` and `heads` then hold the best state. sets: items of each
-    data set, as in a head's `rows`."""
+    data set (a row may give several), and of what the run was started from."""
 
     def __init__(
         self,
@@ -43,9 +43,8 @@ class Trainer:
         run: Run,
         report: Report,
         teacher: TorchEncoder | None = None,
-        device: torch.device | None = None,
     ) -> None:
-        self._device = device or usual_device()
+        self._device = usual_device()
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config, self.encoder, self._run, self._report = config, encoder, run, report
@@ -59,8 +58,11 @@ class Trainer:
             report(f"read {name}", len(train), len(train))
             if not train:
                 continue  # of a data folder without that set
-            self.sets |= rows_by_set(
-                [([item.source or name for item in each], at) for at, each in enumerate((train, dev))]
+            if not dev:
+                raise Misconfigured(f"share: {name}: rows to measure on; got none in {loading.data}")
+            add_rows(
+                self.sets,
+                rows_by_set([([item.source or name for item in each], at) for at, each in enumerate((train, dev))]),
             )
             self._streams[name] = Stream(train, config.tokens, config.seed)
             self.dev[name] = dev
@@ -198,7 +200,7 @@ class Trainer:
 
     def _draws(self) -> list[str]:
         """The task of every step: shares are kept to the step, in an order that the seed decides."""
-        total = sum(self.config.shares.values())
+        total = sum(self.config.shares[name] for name in self.tasks)
         draws = [
             name for name in self.tasks for _ in range(round(self.config.steps * self.config.shares[name] / total))
         ]
@@ -230,6 +232,7 @@ class Trainer:
             "schedule": self._schedule.state_dict(),
             "streams": {name: [stream.passes, stream.at] for name, stream in self._streams.items()},
             "random": torch.get_rng_state(),
+            "random of the GPU": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "best": self._best,
             "waited": self._waited,
             "left_out": self.left_out,
@@ -248,6 +251,8 @@ class Trainer:
         for name, (passes, at) in state["streams"].items():
             self._streams[name].resume(passes, at)
         torch.set_rng_state(state["random"])
+        if torch.cuda.is_available() and state["random of the GPU"]:
+            torch.cuda.set_rng_state_all(state["random of the GPU"])
         self._done, self._best, self._waited = state["step"], state["best"], state["waited"]
         self.left_out = state["left_out"]
 
@@ -259,7 +264,7 @@ class Trainer:
 
 
 def usual_device() -> torch.device:
-    """A GPU where there is one. Not run on one; that no tensor of a step stays behind on the CPU is tested without."""
+    """A GPU where there is one. Not run on one; that losses leave no tensor behind on the CPU is tested without."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

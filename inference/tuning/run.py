@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,18 @@ PACKAGES = ("torch", "transformers", "peft", "numpy", "tokenizers")
 
 
 class Run:
-    """One folder. wandb: curves go to Weights & Biases files in it too, offline. Raises Misconfigured where it holds
-    a run of another configuration or other data, or where wandb is not installed."""
+    """One folder. begun: other files that decide the run: weights it starts from, labels of a version. wandb: curves
+    go to Weights & Biases files in it too, offline. Raises Misconfigured where it holds a run of another configuration
+    or other files, or where wandb is not installed."""
 
-    def __init__(self, folder: Path, config: TrainConfig, data: Path, wandb: bool = False) -> None:
+    def __init__(
+        self, folder: Path, config: TrainConfig, data: Path, begun: Sequence[Path] = (), wandb: bool = False
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._same(CONFIG_FILE, msgspec.to_builtins(config), "start a new one with another --out")
-        self._same(DATA_FILE, data_hashes(data), "the data changed; start a new one")
+        files = {file.name: _sha256(file) for file in begun if file.is_file()}
+        self._same(DATA_FILE, {**data_hashes(data), **files}, "start a new one with another --out")
         self._write(ENVIRONMENT_FILE, environment())
         self._writer = SummaryWriter(str(folder / "curves"))
         self._also = _wandb_run(folder, config) if wandb else None
@@ -67,13 +71,15 @@ class Run:
         path = self.folder / name
         if not path.is_file():
             return None
-        found: dict[str, Any] = torch.load(path, weights_only=True)
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return found
 
     def _same(self, name: str, value: Any, advice: str) -> None:
-        path = self.folder / name
-        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(value)):
-            raise Misconfigured(f"{path} is not that of this run: {advice}")
+        path, now = self.folder / name, json.loads(json.dumps(value))
+        if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != now:
+            key = next(each for each in sorted({*before, *now}) if before.get(each) != now.get(each))
+            said = f"{key}: {before.get(key)!r} as the run began; got {now.get(key)!r}"
+            raise Misconfigured(f"{path}: {said}; {advice}")
         self._write(name, value)
 
     def _write(self, name: str, value: Any) -> None:
@@ -95,8 +101,12 @@ def data_hashes(data: Path) -> dict[str, str]:
     found = {}
     for part in ("attributes", "spans_zh", "category", "safety", "copy", "catalogue", "reviews", "taxonomy"):
         for file in sorted((data / part).glob("*.gz")):
-            found[f"{part}/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+            found[f"{part}/{file.name}"] = _sha256(file)
     return found
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def environment() -> dict[str, Any]:

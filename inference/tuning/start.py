@@ -17,6 +17,7 @@ from inference.model.prompt import LIMIT
 from inference.model.tokenizer import UnigramTokenizer, build_tokenizer, single_ideographs
 from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_kept
 from inference.tasks.weights import DEFAULT_WEIGHTS, load_head, save_head
+from inference.training.licences import add_rows, learned_before, save_record
 from inference.tuning.backbone import TorchEncoder
 from inference.tuning.config import Method, TrainConfig, Tuning
 from inference.tuning.extraction import HEAD, tagger_arrays
@@ -47,16 +48,18 @@ def open_trainer(
     characters = UnigramTokenizer(single_ideographs(build_tokenizer(trimmed.pieces)), LIMIT)
     torch.manual_seed(config.seed)  # before the first random number: the adapter begins with some
     adapter = weights / adapter_file(READER_MODEL)
+    begun = () if fresh else tuple(weights / name for name in (VOCABULARY_FILE, adapter.name, f"{HEAD}.npz"))
     before = TunedBackbone(trimmed, load_adapter(adapter)) if adapter.is_file() and not fresh else trimmed
     fewer = config.tuning.layers < trimmed.config.layers
     encoder = TorchEncoder(
         ShallowBackbone(before, config.tuning.layers) if fewer else trimmed, config.tuning, config.steps
     )
-    run = Run(folder, config, data, wandb)
+    run = Run(folder, config, data, (*begun, *([pseudo] if pseudo else [])), wandb)
     loading = Loading(data, words, characters, trimmed.words().dequantised, config.augment, config.seed, pseudo)
     teacher = TorchEncoder(before, Tuning(method=Method.FROZEN)) if config.taught else None
     trainer = Trainer(config, encoder, loading, run, report, teacher)
     if not fresh and adapter.is_file():
+        add_rows(trainer.sets, learned_before(weights))
         if not fewer:
             encoder.start_from(load_adapter(adapter))
         if HEAD in trainer.heads and (weights / f"{HEAD}.npz").is_file():
@@ -69,13 +72,14 @@ def open_trainer(
 def export(trainer: Trainer, scores: Scores, out: Path, weights: Path = DEFAULT_WEIGHTS) -> None:
     """Vocabulary, adapter and, where it was trained, the tagger as a weights folder, with the scores they had in
     training."""
+    changes = trainer.encoder.changes()
+    if not changes:
+        raise Misconfigured("method: nothing of the backbone moved, so that there is no adapter to write; got frozen")
     out.mkdir(parents=True, exist_ok=True)
     if (out / VOCABULARY_FILE).resolve() != (weights / VOCABULARY_FILE).resolve():
         (out / VOCABULARY_FILE).write_bytes((weights / VOCABULARY_FILE).read_bytes())
-    changes = trainer.encoder.changes()
-    if not changes:
-        raise Misconfigured("nothing of the backbone moved, so that there is no adapter to write")
     save_adapter(out / adapter_file(READER_MODEL), changes)
+    save_record(out, READER_MODEL, trainer.sets)
     if HEAD in trainer.heads:
         save_head(
             out,

@@ -47,7 +47,10 @@ def all_texts(folder: Path) -> Texts:
         sides[each.name] = _texts(corpora.category_split(folder, each), lambda row: row.text)
     for safety in corpora.safety_sets(folder):
         sides[safety.name] = _texts(safety.split, lambda row: row.text)
-    sides["attributes"] = _texts(corpora.attribute_split(folder), attribute_text)
+    listings = corpora.attribute_split(folder)
+    for source in sorted({row.source for row in (*listings.train, *listings.dev)}):
+        own = [[row for row in side if row.source == source] for side in (listings.train, listings.dev)]
+        sides[source] = _texts(Split(own[0], own[1]), attribute_text)
     sides["spans_zh"] = _texts(corpora.span_split(folder), lambda row: row.text)
     for file, fields in FIELDS.items():
         texts = list(dict.fromkeys(_field_texts(folder / file, fields)))

@@ -62,6 +62,7 @@ class Plain:
         begun, first = self._begun.setdefault(step, (now, done))
         if done == total:
             self._write(f"{step}: {done}/{total}\n")
+            self._begun.pop(step), self._said.pop(step, None)  # names of steps come again
         elif done > first and now - self._said.setdefault(step, begun) >= QUIET_S:
             self._said[step] = now
             left = (now - begun) / (done - first) * (total - done)

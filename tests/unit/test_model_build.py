@@ -14,13 +14,15 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
+from inference.errors import Misconfigured
 from inference.model.encoder import MATRICES_FILE
 from inference.serving.build import WEIGHTS, build
-from inference.serving.configs import Accelerator
+from inference.serving.configs import Accelerator, gpu_encoder_config
 from inference.serving.engine import ListingEngine, LocalEngine
 from inference.serving.layout import ARTEFACTS, ENCODER, LISTING, READER
 from inference.serving.manifest import ManifestError, load_manifest
 from inference.serving.pbtxt import from_pbtxt
+from inference.serving.versions import Versions
 from stream.cli.models import app
 from tests.unit.encoder_fixture import CACHE, exact_encoder
 from tests.unit.models_fixture import build_small, small_sources
@@ -99,9 +101,23 @@ def test_a_build_for_a_gpu_has_graphs_that_any_runtime_can_run_and_the_same_numb
     ids = prompt.tokens.ids[None]
     (states,) = session.run(["states"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
     np.testing.assert_allclose(states[0], expected.states, atol=1e-3)
-    wrong = CliRunner().invoke(app, ["build", "--accelerator", "tpu"])
-    assert wrong.exit_code == 2
-    assert "cpu, cuda, tensorrt" in wrong.output
+    versions = Versions(tmp_path / "models")
+    other = build_small(tmp_path)
+    versions.promote(built.version)
+    assert load_manifest(tmp_path / "models" / LISTING / ARTEFACTS).accelerator == "cuda"
+    with pytest.raises(ManifestError, match=r"accelerator: cpu .* got cuda"):
+        LocalEngine.open(tmp_path / "models")
+    versions.promote(other.version)
+    LocalEngine.open(tmp_path / "models")
+    for options, said in (
+        (["--accelerator", "tpu"], "cpu, cuda, tensorrt"),
+        (["--preferred", "8"], "only with --accelerator"),
+    ):
+        wrong = CliRunner().invoke(app, ["build", *options])
+        assert wrong.exit_code == 2
+        assert said in " ".join(wrong.output.replace("│", " ").split())
+    with pytest.raises(Misconfigured, match="preferred: 1 to 64 rows; got 65"):
+        gpu_encoder_config("v", Accelerator.CUDA, (65,))
 
 
 def test_a_changed_file_is_refused_by_name(tmp_path: Path) -> None:

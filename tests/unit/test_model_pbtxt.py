@@ -51,7 +51,7 @@ def test_on_a_gpu_the_tensors_are_those_of_the_cpu(config: ModelConfig) -> None:
         served.outputs,
         served.max_batch_size,
     )
-    assert [each.inputs[0].dims for each in config.warm_ups] == [(bucket,) for bucket in BUCKETS]
+    assert [each.inputs[0].dims for each in config.warm_ups] == [(bucket,) for bucket in BUCKETS for _ in range(2)]
     text = to_pbtxt(config)
     assert "KIND_GPU" in text
     assert "preferred_batch_size: [ 16, 32 ]" in text

@@ -174,7 +174,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> N
     for name, change in started.encoder.changes().items():
         np.testing.assert_allclose(change.product(), one[name].product(), atol=1e-4)
 
-    with pytest.raises(Misconfigured, match=r"config\.json"):
+    with pytest.raises(Misconfigured, match=r"config\.json: .*as the run began"):
         open_trainer(TrainConfig(steps=7, shares={"spans": 1.0}), data, tmp_path / "broken", lambda *_: None)
     with pytest.raises(Misconfigured, match="no task nothing; there are attributes"):
         open_trainer(TrainConfig(steps=7, shares={"nothing": 1.0}), data, tmp_path / "other", lambda *_: None)

@@ -55,7 +55,7 @@ def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
     assert "heads alone" in lines[3]
     shutil.rmtree(data)
     assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None) == results
-    for names, rule in ((["none"], "one of lora"), (["pretrained"], "--pretrained")):
+    for names, rule in ((["none"], "one of lora"), (["pretrained"], "pretrained: .* got none")):
         with pytest.raises(Misconfigured, match=rule):
             ablate(data, tmp_path / "runs", 2, names, [1], None, lambda *_: None)
 
@@ -120,7 +120,7 @@ def test_labels_of_a_version_are_learned_from_and_only_sure_ones_are_kept(tmp_pa
         assert (body.tags[body.names.index("品牌")] != OUTSIDE).any()
         assert (body.tags[body.names.index("产品")] == OUTSIDE).all()
     trainer.train()
-    with pytest.raises(Misconfigured, match="--pseudo"):
+    with pytest.raises(Misconfigured, match="pseudo: for the task"):
         open_trainer(config, data, tmp_path / "other", lambda *_: None, fresh=True)
     assert is_sure([Found(0, 1, 0.95), Found(3, 3, 0.91)])
     assert is_sure([]), "sure of none"
@@ -152,8 +152,7 @@ def test_no_tensor_of_a_step_stays_on_the_cpu_where_the_run_is_on_a_gpu(tmp_path
     config = TrainConfig(steps=1, tokens=128, shares={name: 1.0}, tuning=Tuning(rank=4, alpha=8.0))
     trainer = open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True)
     (task,) = trainer.tasks.values()
-    items = trainer.dev[name] or trainer._streams[name].items
-    assert device_of_loss(task, trainer.heads[task.head_name], items[:2]) == "cuda"
+    assert device_of_loss(task, trainer.heads[task.head_name], trainer.dev[name][:2]) == "cuda"
 
 
 def test_nor_does_one_of_pretraining() -> None:

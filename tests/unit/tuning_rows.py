@@ -25,7 +25,7 @@ def rows_of(folder: Path) -> Path:
 
 
 def listings_of(data: Path) -> None:
-    """One listing a side and a store title, beside the sentences."""
+    """One listing a side and some store titles, beside the sentences."""
     for folder, name, record in (
         ("attributes", "train", {"title": "red kayak", "attributes": {"Color": ["red"]}, "source": "x"}),
         ("attributes", "dev", {"title": "blue kayak", "attributes": {"Color": ["blue"]}, "source": "x"}),
@@ -33,4 +33,6 @@ def listings_of(data: Path) -> None:
     ):
         (data / folder).mkdir(exist_ok=True)
         with gzip.open(data / folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
-            file.write(json.dumps(record))
+            for number in range(1 if folder == "attributes" else 12):  # a category set is split by the title's hash
+                title = f"{record['title']} {number}" if number else record["title"]
+                file.write(json.dumps({**record, "title": title}) + "\n")

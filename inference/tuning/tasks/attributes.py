@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -160,8 +161,8 @@ class Pseudo(Attributes):
 
     def load(self, loading: Loading) -> tuple[list[Item], list[Item]]:
         if loading.pseudo is None:
-            raise Misconfigured("task pseudo: --pseudo is the file that `models label` wrote")
-        rows = read_attribute_rows(loading.pseudo)
+            raise Misconfigured("pseudo: for the task of that name the file that `models label` wrote; got none")
+        rows = [replace(row, source=self.name) for row in read_attribute_rows(loading.pseudo)]
         split = split_by_group(rows, lambda row: normal_form(row.title), attribute_text)
         return items_of(split.train, loading, 4, True, copies=1, strangers=0), items_of(split.dev, loading, 4, False)
 

@@ -126,7 +126,7 @@ def mask(source: str, text: str, tokens: Tokens, vocabulary: int, rng: random.Ra
         drawn = rng.random()
         if drawn < 0.9:
             ids[at] = UNKNOWN if drawn < 0.8 else rng.randrange(SPECIALS, vocabulary)
-    return Item(ids, Guessed(source, places, truth))
+    return Item(ids, Guessed(source, places, truth), source)
 
 
 def _groups(text: str, offsets: NDArray[np.int32]) -> list[list[int]]:

@@ -48,7 +48,7 @@ def _train(
     with progress() as report:
         trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh, pseudo, wandb)
         scores = trainer.train()
-        export(trainer, scores, out / "weights")
+        export(trainer, scores, out / "weights", start or DEFAULT_WEIGHTS)
     for task, measures in scores.items():
         for name, value in measures.items():
             typer.echo(f"{task:<16} {name:<20} {value:.4f}")
@@ -117,13 +117,21 @@ def train(
     models compress --weights OUT/weights, models fit --out OUT/weights, models build --weights OUT/weights.
     With --licences permissive say so to all four; a run then starts from the backbone unless --start is given.
     """
+    from inference.contract import READER_MODEL
+    from inference.training.licences import check_rows
     from inference.tuning.config import TrainConfig, shares_of
 
+    if licences is Licences.PERMISSIVE and pseudo is not None:
+        raise typer.BadParameter("not with --licences permissive: labels come from a version", param_hint="--pseudo")
+    if (pseudo is None) == ("pseudo" in shares_of(share or [])):
+        raise typer.BadParameter("a file of `models label`, with --share pseudo=SHARE", param_hint="--pseudo")
     if fresh and start is not None:
         raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
     shares = shares_of(share or [])
     config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
     fresh = fresh or (licences is Licences.PERMISSIVE and start is None)  # what is shipped has learned from all sets
+    if licences is Licences.PERMISSIVE and start is not None:
+        check_rows(start / f"{READER_MODEL}.json")
     _train(config, data_folder(data, licences), out, start, fresh, pseudo, wandb)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter, tagger")
 
@@ -221,14 +229,15 @@ def fit(
 ) -> None:
     """Fit the heads on the tuned encoder and print their development scores. Needs the `train` extra.
 
-    --out holds vocabulary, adapter and tagger of a run; a new folder gets those that are shipped. Keywords are
-    fitted on what the attributes and spans heads in --out say. The same data gives the same weights.
+    --out holds vocabulary, adapter and tagger of a run; a new folder gets those that are shipped, but not with
+    --licences permissive. Keywords are fitted on what the attributes and spans heads in --out say. The same data gives
+    the same weights.
     """
     from inference.errors import Misconfigured
     from inference.taxonomy import load_label_map, load_taxonomy
     from inference.training.answers import begin_weights, open_encodings
     from inference.training.evaluate import TASKS
-    from inference.training.licences import check_tuned
+    from inference.training.licences import check_encoders, check_others
     from stream.cli.progress import progress
 
     wanted = [task_of(each) for each in task or TASKS]
@@ -241,8 +250,10 @@ def fit(
     with progress() as report:
         try:
             if licences is Licences.PERMISSIVE:
-                check_tuned(out)
-            begin_weights(out)
+                check_encoders(out)
+                check_others(out, wanted)
+            else:
+                begin_weights(out)
             fitter = Fitter(
                 folder, out, open_encodings(cache, out, threads, True), taxonomy, load_label_map(taxonomy), report
             )

@@ -51,6 +51,8 @@ def build(
         check_permitted(weights or WEIGHTS)
     if accelerator not in list(Accelerator):
         raise typer.BadParameter(f"one of {', '.join(Accelerator)}; got {accelerator!r}", param_hint="--accelerator")
+    if preferred and accelerator == Accelerator.CPU:
+        raise typer.BadParameter("only with --accelerator cuda or tensorrt", param_hint="--preferred")
     sources = Sources(
         taxonomy, taxonomy_zh, schema, weights or WEIGHTS, cores, Accelerator(accelerator), tuple(preferred or ())
     )
