@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inference.errors import Misconfigured
-from inference.model.encoder import MATRICES_FILE
+from inference.model.encoder import MATRICES_FILE, make_batches
 from inference.serving.build import WEIGHTS, build
 from inference.serving.configs import Accelerator, gpu_encoder_config
 from inference.serving.engine import ListingEngine, LocalEngine
@@ -93,14 +93,23 @@ def test_a_build_for_a_gpu_has_graphs_that_any_runtime_can_run_and_the_same_numb
         assert not [node for node in graph.graph.node if node.domain]
     assert load_manifest(built.folder / LISTING / ARTEFACTS).version == built.version
     assert built.version != build_small(tmp_path, tmp_path / "other").version
-    session = onnxruntime.InferenceSession(
-        str(built.folder / READER / "model.onnx"), providers=["CPUExecutionProvider"]
-    )
-    asked = "Waterproof hiking backpack 40L", ("Brand", "Capacity")
-    ((prompt, expected),) = exact_encoder().ask([asked[0]], [asked[1]])
+    texts = ["Waterproof hiking backpack 40L", "不锈钢保温杯"]
+    batches = make_batches(exact_encoder().words.encode(texts))
+    expected = exact_encoder().encode(texts)
+    graph_of = {role: str(built.folder / role / "model.onnx") for role in (ENCODER, READER)}
+    session = onnxruntime.InferenceSession(graph_of[ENCODER], providers=["CPUExecutionProvider"])
+    for batch in batches:
+        features, pooled = session.run(
+            ["features", "pooled"], {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        )
+        for at, row in enumerate(batch.rows):
+            np.testing.assert_allclose(features[at], expected[row].features, atol=1e-3)
+            np.testing.assert_allclose(pooled[at], expected[row].pooled, atol=1e-4)
+    session = onnxruntime.InferenceSession(graph_of[READER], providers=["CPUExecutionProvider"])
+    ((prompt, asked),) = exact_encoder().ask(texts[:1], [("Brand", "Capacity")])
     ids = prompt.tokens.ids[None]
     (states,) = session.run(["states"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    np.testing.assert_allclose(states[0], expected.states, atol=1e-3)
+    np.testing.assert_allclose(states[0], asked.states, atol=1e-3)
     versions = Versions(tmp_path / "models")
     other = build_small(tmp_path)
     versions.promote(built.version)
