@@ -53,6 +53,7 @@ DATA_SETS = {
     "pseudo": DataSet("texts of several sets, labelled by a version", "as theirs", False),
     "dev halves": DataSet("one half of the attribute and span development rows", "as theirs", False),
     "pairs by hand": DataSet("the project's own", APACHE, True),
+    UNKNOWN: DataSet("runs before the one on record", "not on record", False),
     "own": DataSet("the platform's own rows", "its own", True),
 }
 """By the names under `rows` in the heads' JSON files."""

@@ -137,6 +137,27 @@ def train(
 
 
 @app.command()
+def mix(
+    first: Annotated[Path, typer.Argument(help="Weights folder that the second run began from.")],
+    second: Annotated[Path, typer.Argument(help="Weights folder of that run.")],
+    out: Annotated[Path, typer.Option(help="New weights folder.")],
+    share: Annotated[float, typer.Option(help="Of the second; the rest is the first's.", min=0.0, max=1.0)] = 0.75,
+) -> None:
+    """The mean of two runs' adapters and taggers, weight for weight: often better than either.
+
+    Then: models compress --weights OUT, models fit --out OUT, models compare FIRST OUT.
+    """
+    from inference.errors import Misconfigured
+    from inference.training.mix import mix as mean_of
+
+    try:
+        mean_of(first, second, share, out)
+    except OSError as error:
+        raise Misconfigured(str(error)) from None
+    typer.echo(f"{out}: vocabulary, adapter, tagger; {share:g} of {second}")
+
+
+@app.command()
 def label(
     out: Annotated[Path, typer.Option(help="File of the rows: JSON lines, gzipped.")] = Path("build/pseudo.jsonl.gz"),
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
