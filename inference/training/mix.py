@@ -1,5 +1,5 @@
 """The mean of two runs of which one began where the other ended, weight for weight (Wortsman and others,
-arXiv:2109.01903): it keeps more of what the first knew, and may be better than both where the second forgot a little."""
+arXiv:2109.01903). It keeps more of what the first knew, and may be better than both where the second forgot some."""
 
 from __future__ import annotations
 
