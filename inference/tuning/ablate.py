@@ -15,13 +15,16 @@ from inference.errors import Misconfigured
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import load_taxonomy
 from inference.training.answers import open_predictors
+from inference.training.perturb import Kind
 from inference.training.pseudo import PSEUDO, label, write_rows
 from inference.tuning.config import Method, TrainConfig, Tuning
 from inference.tuning.extraction import HEAD
-from inference.tuning.loop import Report
+from inference.tuning.loop import Report, Trainer
 from inference.tuning.start import export, open_trainer
+from inference.tuning.tasks.attributes import items_in
 
 SHARES = {"attributes": 0.55, "spans": 0.35, "worded": 0.10}
+SPELT = "spelt"
 RESULT_FILE, WEIGHTS = "result.json", "weights"
 BASE = "lora"
 FULL_RATE = 5e-5
@@ -38,7 +41,7 @@ class Start(StrEnum):
 
 @dataclass(frozen=True)
 class Variant:
-    """One run: what differs from the base."""
+    """One run: what differs from the base. spelt: whether other spellings are scored as well."""
 
     says: str
     tuning: Tuning = field(default_factory=Tuning)
@@ -48,6 +51,7 @@ class Variant:
     adversarial: float = 0.0
     taught: float = 0.0
     start: Start = Start.BACKBONE
+    spelt: bool = False
 
 
 def _less(*names: str) -> dict[str, float]:
@@ -55,17 +59,17 @@ def _less(*names: str) -> dict[str, float]:
 
 
 VARIANTS = {
-    BASE: Variant("LoRA of rank 32 on all six matrices"),
+    BASE: Variant("LoRA of rank 32 on all six matrices", spelt=True),
     "rank8": Variant("LoRA of rank 8", Tuning(rank=8, alpha=16.0)),
     "adalora": Variant("AdaLoRA, mean rank 32", Tuning(method=Method.ADALORA), rate=1e-3),
     "full": Variant("all matrices of the blocks", Tuning(method=Method.FULL), rate=FULL_RATE),
     "adapters": Variant("adapter layers of width 128", Tuning(method=Method.ADAPTERS)),
     "frozen": Variant("heads alone", Tuning(method=Method.FROZEN)),
-    "plain": Variant("without swapped values and other spellings", augment=False),
+    "plain": Variant("without swapped values and other spellings", augment=False, spelt=True),
     "unworded": Variant("without labels by wording", shares=_less("worded")),
     "weak": Variant("with weak labels of copy, offers, catalogue and fashion", shares={**SHARES, "weak": 0.10}),
     "pseudo": Variant("with labels that the base's run is sure of", shares={**SHARES, "pseudo": 0.20}),
-    "adversarial": Variant("adversarial steps on the embeddings (FGM)", adversarial=0.5),
+    "adversarial": Variant("adversarial steps on the embeddings (FGM)", adversarial=0.5, spelt=True),
     "pretrained": Variant("begun from `models pretrain`", start=Start.PRETRAINED),
     "shipped": Variant("shipped weights, trained on", start=Start.SHIPPED),
     "nine": Variant("nine of the shipped twelve blocks", Tuning(layers=9), start=Start.SHIPPED),
@@ -130,6 +134,8 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
     fresh = variant.start is Start.BACKBONE
     trainer = open_trainer(config, data, folder, told, start, fresh, rows)
     scores = trainer.train()
+    if variant.spelt:
+        scores[SPELT] = _spelt(trainer)
     if name == BASE:
         export(trainer, scores, folder / WEIGHTS)
     moved = sum(value.numel() for value in trainer.encoder.tuned_state().values())
@@ -142,6 +148,13 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
     )
     kept.write_text(json.dumps(asdict(result)), encoding="utf-8")
     return result
+
+
+def _spelt(trainer: Trainer) -> dict[str, float]:
+    """Micro F1 of attributes by spelling."""
+    task = trainer.tasks["attributes"]
+    head = trainer.heads[task.head_name]
+    return {kind.value: task.score(head, items_in(trainer.loading, kind), trainer.encode)["f1"] for kind in Kind}
 
 
 def _pseudo_rows(data: Path, base: Path, report: Report) -> Path:
@@ -166,4 +179,11 @@ def table(results: Sequence[Result]) -> str:
         numbers = f"{each.parameters:,} | {each.parameters * 2 / 1e6:.1f} | {each.step_s:.2f}"
         scores = f"{each.scores['attributes f1']:.3f} | {each.scores['spans f1']:.3f}"
         lines.append(f"| {each.name} | {says} | {numbers} | {scores} |")
+    spelt = [each for each in results if f"{SPELT} {Kind.TYPOS}" in each.scores]
+    if spelt:
+        kinds = [kind.value for kind in Kind]
+        lines += ["", f"| Attributes | as it is | {' | '.join(kinds)} |", "|---" * (len(kinds) + 2) + "|"]
+        for each in spelt:
+            found = [each.scores["attributes f1"], *(each.scores[f"{SPELT} {kind}"] for kind in kinds)]
+            lines.append(f"| {each.name} | {' | '.join(f'{score:.3f}' for score in found)} |")
     return "\n".join(lines) + "\n"

@@ -51,6 +51,7 @@ class Trainer:
         self.tasks: dict[str, Task] = {n: t for n, t in all_tasks().items() if config.shares.get(n, 0.0) > 0.0}
         self._streams: dict[str, Stream] = {}
         self.sets: dict[str, list[int]] = {}
+        self.loading = loading
         self.dev: dict[str, list[Item]] = {}
         self.heads = nn.ModuleDict()
         for name, task in self.tasks.items():

@@ -29,6 +29,7 @@ from inference.model.vocabulary import VOCABULARY_FILE, TrimmedBackbone, load_ke
 from inference.tasks.tagger import OUTSIDE, Found
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.training.data import AttributeRow
+from inference.training.perturb import Kind
 from inference.training.pseudo import is_sure, write_rows
 from inference.tuning.ablate import ablate, table
 from inference.tuning.backbone import Hidden
@@ -53,6 +54,9 @@ def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
     lines = table(results).splitlines()
     assert len(lines) == 4
     assert "heads alone" in lines[3]
+    (plain,) = ablate(data, tmp_path / "runs", 1, ["plain"], [1], None, lambda *_: None)
+    assert {name for name in plain.scores if name.startswith("spelt")} == {f"spelt {kind}" for kind in Kind}
+    assert table([plain]).splitlines()[-1].startswith("| plain 1 |")
     shutil.rmtree(data)
     assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None) == results
     for names, rule in ((["none"], "one of lora"), (["pretrained"], "pretrained: .* got none")):

@@ -18,6 +18,7 @@ from inference.tasks.words import CHINESE
 from inference.training import corpora, weak
 from inference.training.data import AttributeRow, SpanRow, read_attribute_rows
 from inference.training.metrics import f1
+from inference.training.perturb import Kind, perturb
 from inference.training.rules_zh import BRAND, NEVER, PRODUCT, values_by_wording
 from inference.training.splits import normal_form, split_by_group
 from inference.training.tagging import attribute_text, bioes, pairs_of, places_of
@@ -65,6 +66,11 @@ def items_of(
             tags = np.array([bioes(places_of(text, frame, _gold(row, n)), len(frame)) for n in asked], np.int64)
             items.append(item_of(row, text, tokens, [(n, names[n]) for n in asked], frame, tags))
     return items
+
+
+def items_in(loading: Loading, kind: Kind) -> list[Item]:
+    """The development rows in another spelling."""
+    return items_of(perturb(corpora.attribute_split(loading.data).dev, kind), loading, 1, False)
 
 
 def _gold(row: AttributeRow, name: str) -> Sequence[str]:

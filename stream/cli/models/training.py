@@ -108,6 +108,10 @@ def train(
     pseudo: Annotated[Path | None, typer.Option(help="Rows of `models label`, for --share pseudo=.")] = None,
     wandb: Annotated[bool, typer.Option(help="Curves as offline Weights & Biases files too (extra `wandb`).")] = False,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
+    scorings: Annotated[int, typer.Option(help="Of the development rows, evenly spread; the best is kept.", min=1)] = 4,
+    patience: Annotated[
+        int, typer.Option(help="Scorings without a better mean after which the run ends; 0: never.", min=0)
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
     licences: LicencesOption = Licences.ANY,
 ) -> None:
@@ -128,7 +132,16 @@ def train(
     if fresh and start is not None:
         raise typer.BadParameter("not with --fresh, which starts from the backbone", param_hint="--start")
     shares = shares_of(share or [])
-    config = TrainConfig(steps=steps, rate=rate, head_rate=head_rate, seed=seed, augment=augment, shares=shares)
+    config = TrainConfig(
+        steps=steps,
+        rate=rate,
+        head_rate=head_rate,
+        seed=seed,
+        augment=augment,
+        shares=shares,
+        scorings=scorings,
+        patience=patience,
+    )
     fresh = fresh or (licences is Licences.PERMISSIVE and start is None)  # what is shipped has learned from all sets
     if licences is Licences.PERMISSIVE and start is not None:
         check_rows(start / f"{READER_MODEL}.json")
