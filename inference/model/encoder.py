@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from inference.model.memory import give_back_freed
 from inference.model.prompt import LIMIT, Prompt, make_prompts
 from inference.model.tokenizer import Tokens, UnigramTokenizer
 
@@ -127,6 +128,7 @@ class OnnxSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)
         self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        give_back_freed()
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="encoder")
 
     def run(self, batch: Batch) -> Raw:

@@ -50,7 +50,7 @@ class Accelerator(StrEnum):
 
 @dataclass(frozen=True)
 class Cores:
-    """How the encoder uses a machine. instances: processes, each with a copy of the weights (630 to 860 MB in all after
+    """How the encoder uses a machine. instances: processes, each with a copy of the weights (190 MB in all after
     long texts) and `threads` runs at the same time. Instances overlap calls of different buckets, threads split large
     ones."""
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import platform
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 from inference.contract import ENCODER_MODEL
+from inference.model.assemble import assemble_both
 from inference.model.backbone import ROLES, BackboneWeights, backbone_of
-from inference.model.encoder import BUCKETS, TOKENS_PER_RUN, Encoded, bucket_of, make_batches
+from inference.model.encoder import BUCKETS, ONNX_FILE, TOKENS_PER_RUN, Encoded, bucket_of, make_batches
 from inference.model.onnx_graph import FEATURE_LAYERS, STATE_LAYERS
 from inference.tasks.weights import DEFAULT_WEIGHTS
-from tests.unit.encoder_fixture import exact_encoder, real_encoder, untuned_encoder
+from tests.unit.encoder_fixture import CACHE, exact_encoder, real_encoder, untuned_encoder
 
 TEXTS = ["Nike running shoes for men, red", "夏季连衣裙女2024新款", "phone case", "long wool coat " * 30]
 NAMES = ("Color", "品牌")
@@ -156,3 +160,23 @@ def _state(backbone: BackboneWeights) -> dict[str, Any]:
             state[f"{at}{theirs}.weight"] = backbone.vector(f"l{layer}.{ours}.w", c.hidden)
             state[f"{at}{theirs}.bias"] = backbone.vector(f"l{layer}.{ours}.b", c.hidden)
     return state
+
+
+LOADED = """
+import sys
+import psutil
+from pathlib import Path
+from inference.model.encoder import OnnxSession
+before = psutil.Process().memory_info().rss
+session = OnnxSession(Path(sys.argv[1]), 1)
+print((psutil.Process().memory_info().rss - before) / 1e6)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to give memory back")
+def test_what_loading_needed_is_given_back() -> None:
+    encoder, _ = assemble_both(CACHE, DEFAULT_WEIGHTS)
+    said = subprocess.run(
+        [sys.executable, "-c", LOADED, str(encoder / ONNX_FILE)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert float(said.stdout) < 150.0, "MB; 37 when this was written, 567 before"
