@@ -39,7 +39,6 @@ DATA_SETS = {
     "ae-110k": DataSet("AE-110K, as ExtractGPT has it", APACHE, True),
     "oa-mine": DataSet("OA-Mine, as ExtractGPT has it", APACHE, True),
     "pave": DataSet("WDC-PAVE", NOT_STATED, False),
-    "attributes": DataSet("AE-110K, OA-Mine (ExtractGPT); PAVE (WDC)", "Apache-2.0 in part, else none stated", False),
     "spans_zh": DataSet("MultiDigraphNER, e-commerce (ACL 2019)", NOT_STATED, False),
     "zh_store_titles": DataSet("guluxilin/detection", NOT_STATED, False),
     "fashion": DataSet("Fashion product images (small)", NOT_STATED, False),
@@ -51,9 +50,8 @@ DATA_SETS = {
     "offers_en": DataSet("WDC products (TailorMatch)", "not checked", False),
     "worded": DataSet("texts of spans_zh and zh_store_titles, labelled by rules", "as theirs", False),
     "pseudo": DataSet("texts of several sets, labelled by a version", "as theirs", False),
-    "dev halves": DataSet("one half of the attribute and span development rows", "as theirs", False),
     "pairs by hand": DataSet("the project's own", APACHE, True),
-    UNKNOWN: DataSet("runs before the one on record", "not on record", False),
+    UNKNOWN: DataSet("runs before the first that kept a record", "those of their sets", False),
     "own": DataSet("the platform's own rows", "its own", True),
 }
 """By the names under `rows` in the heads' JSON files."""
