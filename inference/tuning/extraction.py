@@ -15,6 +15,7 @@ from inference.model.prompt import NAMES_A_PROMPT, Prompt, make_prompt, name_vec
 from inference.model.tokenizer import Tokens
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import HASH_SLOTS, SHAPES, Frame, Units
+from inference.training import corpora
 from inference.training.data import AttributeRow
 from inference.tuning.backbone import Hidden
 from inference.tuning.tagger import Arrays, TaggerConfig, TaggerNet, chain_loss, export_tagger
@@ -27,8 +28,6 @@ LEVEL = 1e-3
 """Weight of the squared mean of a unit's five logits. The chain's likelihood does not change when all of them move
 together, so nothing else holds them: in long prompts they ran to -320, the gated product's gradient to 100,000 times
 the rest, and clipping left nothing for the backbone (docs/adr/0008)."""
-SPANS = "spans_zh"
-"""The data set that sentences with spans are of."""
 LEAST = 0.5
 """Threshold while training; the shipped ones are chosen afterwards."""
 
@@ -60,7 +59,7 @@ def item_of(
         frame.hashed[:kept],
     )
     asked = Asked(row, text, prompt, frame, tags[:, :kept], tuple(n for n, _ in names))
-    return Item(prompt.tokens.ids, asked, row.source if isinstance(row, AttributeRow) else SPANS)
+    return Item(prompt.tokens.ids, asked, row.source if isinstance(row, AttributeRow) else corpora.SPANS)
 
 
 def shuffled(names: Sequence[str], rng: random.Random) -> list[int]:
