@@ -169,7 +169,7 @@ class ListingEngine:
             read(asked.composed.text, names, prompts[at], encoded[at])
             for at, names in zip(known.prompts, first.prompts, strict=True)
         ]
-        found = self._heads.second(asked.composed, first, readings)
+        found = self._heads.second(asked.composed, first, known.encoded, readings)
         language = detect(asked.composed.text, asked.row.language)
         return ListingResult(
             language=language.code,

@@ -100,11 +100,11 @@ class TaskBundle:
         asked = (*names, *(each.name for each in claims))
         return First(language, nodes, safe, names, claims, in_prompts(asked, heads_of(language)))
 
-    def second(self, composed: Composed, first: First, readings: Sequence[Reading]) -> Findings:
-        """From what each prompt of `first` came to."""
+    def second(self, composed: Composed, first: First, encoded: Encoded, readings: Sequence[Reading]) -> Findings:
+        """From what each prompt of `first` came to. encoded: as `first` was given."""
         units = readings[0].units
         values = {name: found for each in readings for name, found in self._values(each, first.names).items()}
-        spans = self._brand_and_product(readings[0], first.language)
+        spans = self._brand_and_product(readings[0], encoded, first.language)
         heads = [*(each for found in values.values() for each in found), *(each for _, each in spans)]
         place = _Placer(composed, units)
         # A later prompt has room for as much text as its names leave: units are the same from the start on.
@@ -150,9 +150,9 @@ class TaskBundle:
         asked = [name for name in reading.names if name in names]
         return dict(zip(asked, self._attributes.find(reading, asked), strict=True)) if asked else {}
 
-    def _brand_and_product(self, reading: Reading, language: str) -> list[tuple[str, Found]]:
+    def _brand_and_product(self, reading: Reading, encoded: Encoded, language: str) -> list[tuple[str, Found]]:
         if language.startswith("zh"):
-            return [(MEANING[label], each) for label, each in self._spans.find(reading)]
+            return [(MEANING[label], each) for label, each in self._spans.find(reading, encoded)]
         found = self._attributes.find(reading, (BRAND, PRODUCT))
         return [(label, each) for label, spans in zip(("brand", "product"), found, strict=True) for each in spans]
 

@@ -72,16 +72,23 @@ class Tagger:
         gated = (contexts[None] * (names @ w["name_gate"])[:, None]) @ w["tag_gate"]
         return np.asarray(joined + gated + w["tag_bias"], np.float32)
 
+    def scores(self, units: Units, names: Floats) -> tuple[Doubles, Doubles]:
+        """Of the tags for each label [N, U, 5], and from tag to tag [5, 5]."""
+        return self.emissions(self.contexts(units), names).astype(np.float64), self._w["steps"].astype(np.float64)
+
     def find(self, units: Units, names: Floats, least: float) -> list[list[Found]]:
         """For each label, spans of probability `least` or more that do not overlap, the likeliest first."""
         if not len(units) or not len(names):
             return [[] for _ in names]
-        emissions = self.emissions(self.contexts(units), names).astype(np.float64)
-        steps = np.where(ALLOWED, self._w["steps"].astype(np.float64), NEVER)
+        return self.decode(*self.scores(units, names), least)
+
+    def decode(self, emissions: Doubles, steps: Doubles, least: float) -> list[list[Found]]:
+        """As `find`, from scores [N, U, 5] and [5, 5] of one unit at least."""
+        steps = np.where(ALLOWED, steps, NEVER)
         ahead, behind, total = chain(emissions, steps)
         return [
-            self._apart(candidates(emissions[n], steps, ahead[n], behind[n], float(total[n])), least, len(units))
-            for n in range(len(names))
+            self._apart(candidates(each, steps, ahead[n], behind[n], float(total[n])), least, len(each))
+            for n, each in enumerate(emissions)
         ]
 
     def _apart(self, ranked: list[tuple[float, int, int]], least: float, units: int) -> list[Found]:

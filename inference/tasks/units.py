@@ -23,6 +23,8 @@ HASH_ROWS = 1 << 13
 """Rows of the table of hashed wording: 8,192 x 24 int8 is 200 KB, and a row is shared by few of the common ones."""
 HASH_SLOTS = 9
 SHAPES = 10
+EDGES = slice(6, 8)
+"""Of the shapes: whether a token starts or ends where the unit does."""
 PLURAL = 4
 """Letters of the shortest word that has an ending of its own."""
 EDGE = "\x02"
@@ -98,6 +100,16 @@ def make_units(text: str, encoded: Encoded) -> Units:
     return make_frame(text, encoded.offsets).units(encoded.states)
 
 
+def reread(units: Units, encoded: Encoded) -> Units:
+    """The same units by another reading of the same text, whose tokens are others; those that it saw whole."""
+    seen = int((units.ends <= int(encoded.offsets[:, 1].max(initial=0))).sum())
+    starts, ends = units.starts[:seen], units.ends[:seen]
+    touch, edges = _touch(np.stack([starts, ends], 1), encoded.offsets)
+    shapes = units.shapes[:seen].copy()
+    shapes[:, EDGES] = edges
+    return Units(starts, ends, (touch @ encoded.states).astype(np.float32), shapes, units.hashed[:seen])
+
+
 def _touch(places: NDArray[np.int64], offsets: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weights of the touching tokens; and [U, 2], whether a token starts or ends where the unit does."""
     real = offsets[:, 1] > offsets[:, 0]
@@ -149,7 +161,7 @@ def _shapes(
         shapes[at, :4] = word.isdigit(), word[0].isupper(), word.isupper() and len(word) > 1, not word.isalnum()
         shapes[at, 4] = at > 0 and places[at - 1, 1] == start
         shapes[at, 5] = 0 <= line < start
-    shapes[:, 6:8] = edges
+    shapes[:, EDGES] = edges
     shapes[:, 8:10] = np.array([(each.starts, each.ends) for each in inside], np.float32).reshape(-1, 2)
     return shapes
 

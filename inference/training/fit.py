@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from inference.tasks.bundle import TASKS
 from inference.tasks.category import NameMatcher, NameSide, node_side
 from inference.tasks.linear import Linear
 from inference.tasks.spans import PROMPTS
+from inference.tasks.units import make_units
 from inference.tasks.weights import as_stored, load_head, save_head
 from inference.taxonomy import LabelMap, Taxonomy
 from inference.training import corpora, evaluate, weak
@@ -24,6 +25,7 @@ from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TagRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
+from inference.training.fit_spans import fit_span_tagger
 from inference.training.fit_tags import HAND_COUNT, fit_tag_head, labelled_by_hand, make_pairs
 from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
 from inference.training.licences import rows_by_set
@@ -92,13 +94,16 @@ class Fitter:
         return Predictors(self.out, self.cache, self.taxonomy, self.report)
 
     def _encode(self, step: str, texts: Sequence[str]) -> list[Encoded]:
-        return self.cache.encode(texts, False, lambda done, total: self.report(step, done, total))
+        return self.cache.encode(texts, False, self._step(step))
 
     def _save(
         self, task: str, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], dev: list[Measure]
     ) -> list[Measure]:
         save_head(self.out, task, arrays, {**meta, "dev": msgspec.to_builtins(dev)})
         return dev
+
+    def _step(self, name: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.report(name, done, total)
 
     def _told(self, step: str) -> Any:
         return lambda done, total, _: self.report(step, done, total)
@@ -240,8 +245,14 @@ class Fitter:
         predictors = self._predictors()
         if not split.train:
             return self._spans_like_attributes(predictors)
-        readings = predictors.read("sentences", [row.text for row in split.dev], [PROMPTS] * len(split.dev))
-        arrays, meta = fit_span_thresholds(predictors.tagger, split.dev, [each[0] for each in readings])
+        train = self.cache.encode([row.text for row in split.train], True, self._step("sentences"))
+        own = fit_span_tagger(
+            [(row, make_units(row.text, each)) for row, each in zip(split.train, train, strict=True)],
+            self._step("fit spans"),
+        )
+        texts = [row.text for row in split.dev]
+        read, encoded = predictors.read("sentences", texts, [PROMPTS] * len(texts)), self.cache.encode(texts, True)
+        arrays, meta = fit_span_thresholds(predictors.tagger, own, split.dev, [each[0] for each in read], encoded)
         meta["rows"] = {"spans_zh": [len(split.train), len(split.dev), split.dropped]}
         save_head(self.out, "spans", arrays, meta)
         return self._save("spans", arrays, meta, self._measured("spans", "spans_zh/dev.bieos.gz"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.model.encoder import Encoded
 from inference.tasks.reading import Reading
-from inference.tasks.spans import LABELS, PROMPTS
+from inference.tasks.spans import LABELS, SpanHead
 from inference.tasks.tagger import WORTH, Found, Tagger
 from inference.tasks.weights import HeadFile, as_stored
 from inference.training.data import AttributeRow, SpanRow
@@ -31,21 +32,32 @@ Fitted = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 Asked = Sequence[Sequence[str]]
 
 
-def fit_span_thresholds(tagger: HeadFile, rows: list[SpanRow], readings: list[Reading]) -> Fitted:
-    """Arrays and meta of the spans head. readings: of PROMPTS."""
-    asked = [PROMPTS] * len(rows)
+def fit_span_thresholds(
+    tagger: HeadFile,
+    own: Mapping[str, NDArray[Any]],
+    rows: Sequence[SpanRow],
+    readings: Sequence[Reading],
+    texts: Sequence[Encoded],
+) -> Fitted:
+    """Arrays and meta of the spans head. own: arrays of its own tagger, as they will be stored. readings: of PROMPTS.
+    texts: the rows' as they are read alone."""
+
+    def found(line: NDArray[np.float32]) -> list[list[list[Found]]]:
+        head = SpanHead(HeadFile({**own, "platt": line}, {"least": WORTH_LEAST}), tagger)
+        return [head.by_label(*pair) for pair in zip(readings, texts, strict=True)]
+
     units = [each.units for each in readings]
     right = [
         (each.score, span in set(row.spans))
-        for row, unit, labels in zip(rows, units, _found(tagger, IDENTITY, readings, asked), strict=True)
+        for row, unit, labels in zip(rows, units, found(IDENTITY), strict=True)
         for label, spans in zip(LABELS, labels, strict=True)
         for each in spans
         for span in span_set(unit, [(label, each)])
     ]
     line = _line(right)
-    found = _found(tagger, line, readings, asked)
-    least = max(THRESHOLDS, key=lambda at: span_f1(rows, units, found, at))
-    return {"platt": line}, {"least": least}
+    calibrated = found(line)
+    least = max(THRESHOLDS, key=lambda at: span_f1(rows, units, calibrated, at))
+    return {**own, "platt": line}, {"least": least}
 
 
 def fit_attribute_thresholds(tagger: HeadFile, rows: list[AttributeRow], readings: list[Reading]) -> Fitted:

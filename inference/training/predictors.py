@@ -153,13 +153,16 @@ class Predictors:
 
     def spans(self, rows: Sequence[SpanRow]) -> list[list[tuple[int, int, str, float]]]:
         """(start, end, label, probability), in the order of the text."""
+        texts = [row.text for row in rows]
         answers = []
-        for (reading,) in self.read("sentences", [row.text for row in rows], [PROMPTS] * len(rows)):
+        for (reading,), encoded in zip(
+            self.read("sentences", texts, [PROMPTS] * len(rows)), self.encode("sentences", texts, True), strict=True
+        ):
             units = reading.units
             answers.append(
                 [
                     (int(units.starts[e.first]), int(units.ends[e.last]), label, e.score)
-                    for label, e in self.span_head.find(reading)
+                    for label, e in self.span_head.find(reading, encoded)
                 ]
             )
         return answers
@@ -216,6 +219,8 @@ class Predictors:
             for node, code in zip(self._nodes_of(texts), languages, strict=True)
         ]
         asked = [(*heads_of(code), *each) for code, each in zip(languages, names, strict=True)]
+        chinese_texts = [text for text, code in zip(texts, languages, strict=True) if code.startswith("zh")]
+        encoded = iter(self.encode("Chinese", chinese_texts, True))
         answers = []
         for text, code, readings in zip(texts, languages, self.read("listings", texts, asked), strict=True):
             reading = readings[0]
@@ -223,7 +228,7 @@ class Predictors:
             keyword = heads_of(code)[-1]
             wanted = [n for n in reading.names if n != keyword and not (chinese and n in PROMPTS)]
             found = [each for spans in self.attribute_head.find(reading, wanted) for each in spans] if wanted else []
-            found += [each for _, each in self.span_head.find(reading)] if chinese else []
+            found += [each for _, each in self.span_head.find(reading, next(encoded))] if chinese else []
             words = self.attribute_head.words(reading, keyword)
             answers.append((text, reading.units, found, words))
         return answers

@@ -143,7 +143,7 @@ def answered(bundle: TaskBundle, row: ListingInput, language: str) -> Findings:
     first = bundle.first(row, composed, encoded, language)
     asked = real_encoder().ask([composed.text] * len(first.prompts), first.prompts)
     readings = [read(composed.text, names, *each) for names, each in zip(first.prompts, asked, strict=True)]
-    return bundle.second(composed, first, readings)
+    return bundle.second(composed, first, encoded, readings)
 
 
 @pytest.mark.parametrize(
