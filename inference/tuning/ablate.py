@@ -97,18 +97,28 @@ def ablate(
     seeds: Sequence[int],
     pretrained: Path | None,
     report: Report,
+    threads: int = TrainConfig().threads,
 ) -> list[Result]:
-    """Every variant with every seed. Raises Misconfigured for a name that is none, for lack of `pretrained`, and for
-    `pseudo` before the base."""
+    """Every variant with every seed, one after another. threads: of each run. Raises Misconfigured for a name that is
+    none, for lack of `pretrained`, and for `pseudo` before the base."""
     if unknown := sorted(set(names) - set(VARIANTS)):
         raise Misconfigured(f"variant: one of {', '.join(VARIANTS)}; got {', '.join(unknown)}")
     if pretrained is None and any(VARIANTS[name].start is Start.PRETRAINED for name in names):
         raise Misconfigured("pretrained: for the variant of that name the weights of `models pretrain`; got none")
     runs = [(name, seed) for seed in seeds for name in names]
-    return [_one(name, data, out / f"{name}-{seed}", steps, seed, pretrained, report) for name, seed in runs]
+    return [_one(name, data, out / f"{name}-{seed}", steps, seed, pretrained, report, threads) for name, seed in runs]
 
 
-def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained: Path | None, report: Report) -> Result:
+def _one(
+    name: str,
+    data: Path,
+    folder: Path,
+    steps: int,
+    seed: int,
+    pretrained: Path | None,
+    report: Report,
+    threads: int,
+) -> Result:
     kept = folder / RESULT_FILE
     if kept.is_file() and (name != BASE or (folder / WEIGHTS / f"{HEAD}.json").is_file()):
         return Result(**json.loads(kept.read_text(encoding="utf-8")))
@@ -124,6 +134,7 @@ def _one(name: str, data: Path, folder: Path, steps: int, seed: int, pretrained:
         shares=variant.shares,
         adversarial=variant.adversarial,
         taught=variant.taught,
+        threads=threads,
     )
 
     def told(step: str, done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import shutil
 import sys
@@ -54,7 +55,8 @@ def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
     lines = table(results).splitlines()
     assert len(lines) == 4
     assert "heads alone" in lines[3]
-    (plain,) = ablate(data, tmp_path / "runs", 1, ["plain"], [1], None, lambda *_: None)
+    (plain,) = ablate(data, tmp_path / "runs", 1, ["plain"], [1], None, lambda *_: None, threads=1)
+    assert json.loads((tmp_path / "runs" / "plain-1" / "config.json").read_text())["threads"] == 1
     assert {name for name in plain.scores if name.startswith("spelt")} == {f"spelt {kind}" for kind in Kind}
     assert table([plain]).splitlines()[-1].startswith("| plain 1 |")
     shutil.rmtree(data)

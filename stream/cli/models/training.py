@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+TorchThreads = Annotated[
+    int,
+    typer.Option(
+        help="Threads of the run. On two cores two runs of one thread each do more than one of two; never start "
+        "two of two.",
+        min=1,
+    ),
+]
+
 
 def _train(
     config: TrainConfig,
@@ -113,6 +122,7 @@ def train(
         int, typer.Option(help="Scorings without a better mean after which the run ends; 0: never.", min=0)
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of order, dropout and new heads.")] = 20261125,
+    threads: TorchThreads = 2,
     licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Fine-tune the backbone with LoRA on all tasks at once. Needs the `train` extra.
@@ -141,6 +151,7 @@ def train(
         shares=shares,
         scorings=scorings,
         patience=patience,
+        threads=threads,
     )
     fresh = fresh or (licences is Licences.PERMISSIVE and start is None)  # what is shipped has learned from all sets
     if licences is Licences.PERMISSIVE and start is not None:
@@ -210,6 +221,7 @@ def ablate(
     variant: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated; default: all.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated.")] = None,
     pretrained: Annotated[Path | None, typer.Option(help="Weights of `models pretrain`, for the variant.")] = None,
+    threads: TorchThreads = 2,
 ) -> None:
     """Runs that differ in one thing each (method, rank, data, adversarial steps), and their table. Needs `train`."""
     from inference.errors import Misconfigured
@@ -223,7 +235,7 @@ def ablate(
     folder = data_folder(data)
     names = variant or [n for n, each in VARIANTS.items() if pretrained or each.start is not Start.PRETRAINED]
     with progress() as report:
-        results = measure(folder, out, steps, names, seed or [20261125], pretrained, report)
+        results = measure(folder, out, steps, names, seed or [20261125], pretrained, report, threads)
     typer.echo(table(results), nl=False)
 
 
