@@ -88,9 +88,10 @@ class EncoderGraph:
         graph.weight("one", np.array(1.0, np.float32))
         graph.weight("tiny", np.array(1e-12, np.float32))
         graph.weight("masked", np.array(MASKED, np.float32))
-        graph.weight("least", np.array(MIN_SCALE, np.float32))
-        graph.weight("levels", np.array(127.0, np.float32))
-        graph.weight("axis.0", np.array([0], np.int64))
+        if self._ranges:  # ONNX Runtime warns of weights that nothing reads
+            graph.weight("least", np.array(MIN_SCALE, np.float32))
+            graph.weight("levels", np.array(127.0, np.float32))
+            graph.weight("axis.0", np.array([0], np.int64))
         graph.weight("axis.1", np.array([1], np.int64))
         graph.weight("axis.2", np.array([2], np.int64))
         graph.weight("axes.12", np.array([1, 2], np.int64))
