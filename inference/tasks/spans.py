@@ -17,8 +17,6 @@ MEANING = {"HC": "product", "HP": "brand"}
 """What the contract of `listing` calls them."""
 PROMPTS = ("产品", "品牌")
 """What stands for the labels in a prompt, in their order."""
-
-
 LABEL_VECTORS: NDArray[np.float32] = np.eye(len(LABELS), dtype=np.float32)
 """What stands for the labels where they are not read with the text, in their order."""
 OWN = "own."
@@ -50,8 +48,7 @@ class SpanHead:
         if not len(reading.units):
             return [[] for _ in LABELS]
         emissions, steps = self._shared.scores(reading.units, reading.of(PROMPTS))
-        seen = reread(reading.units, text)
-        if self._own is not None and len(seen):
+        if self._own is not None and len(seen := reread(reading.units, text)):
             more, further = self._own.scores(seen, LABEL_VECTORS)
             emissions[:, : len(seen)] = (emissions[:, : len(seen)] + more) / 2
             steps = (steps + further) / 2
