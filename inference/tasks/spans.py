@@ -43,8 +43,8 @@ class SpanHead:
         asked. text: the same one as it was read alone, with its states."""
         return resolve(self.by_label(reading, text), self.least)
 
-    def by_label(self, reading: Reading, text: Encoded) -> list[list[Found]]:
-        """Spans of each label, the likeliest first; the two labels' may overlap."""
+    def by_label(self, reading: Reading, text: Encoded, least: float | None = None) -> list[list[Found]]:
+        """Spans of each label from `least` on, the likeliest first; the two labels' may overlap."""
         if not len(reading.units):
             return [[] for _ in LABELS]
         emissions, steps = self._shared.scores(reading.units, reading.of(PROMPTS))
@@ -52,7 +52,7 @@ class SpanHead:
             more, further = self._own.scores(seen, LABEL_VECTORS)
             emissions[:, : len(seen)] = (emissions[:, : len(seen)] + more) / 2
             steps = (steps + further) / 2
-        return self._shared.decode(emissions, steps, self.least)
+        return self._shared.decode(emissions, steps, self.least if least is None else least)
 
 
 def resolve(found: list[list[Found]], least: float) -> list[tuple[str, Found]]:

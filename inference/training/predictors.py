@@ -80,9 +80,13 @@ class Predictors:
     @cached_property
     def any_tagger(self) -> Tagger:
         """The network, calibrated for attributes where the folder has that head, else as it was trained."""
-        if (self._weights / "attributes.npz").is_file():
+        if self.has("attributes"):
             return self.attribute_head.tagger
         return Tagger(self.tagger.arrays)
+
+    def has(self, task: str) -> bool:
+        """Whether the folder has that head."""
+        return (self._weights / f"{task}.npz").is_file()
 
     def encode(self, step: str, texts: Sequence[str], states: bool = False) -> list[Encoded]:
         """Texts, encoded, with progress."""

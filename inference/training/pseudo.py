@@ -1,8 +1,9 @@
 """Labels that a version is sure of, on product text that has none: rows for a later run to learn from (self-training,
 Yarowsky 1995).
 
-Chinese text is asked for brand and product words, English text for the names of the labelled listing most like it. A
-name stays in a row only where the version is sure of every stretch: it is a value, or it is none.
+Chinese text is asked for brand and product words, which both chains of the spans head decide where the version has that
+head; English text for the names of the labelled listing most like it. A name stays in a row only where the version is
+sure of every stretch: it is a value, or it is none.
 """
 
 from __future__ import annotations
@@ -51,10 +52,8 @@ def label(data: Path, predictors: Predictors, report: Report, each: int = EACH) 
     like = _names_like(english, corpora.attribute_split(data).train, predictors)
     asked = [row.ask or next(like) for row in rows]
     texts = [attribute_text(row) for row in rows]
-    tagger = predictors.any_tagger
     labelled, names_asked, kept = [], 0, 0
-    for row, text, reading in zip(rows, texts, _readings(predictors, texts, asked, report), strict=True):
-        found = tagger.find(reading.units, reading.vectors, NONE)
+    for row, text, (reading, found) in zip(rows, texts, _found(predictors, texts, asked, report), strict=True):
         values = {
             name: tuple(distinct_values(text, reading.units, spans))
             for name, spans in zip(reading.names, found, strict=True)
@@ -66,13 +65,20 @@ def label(data: Path, predictors: Predictors, report: Report, each: int = EACH) 
     return Labelled(labelled, names_asked, kept)
 
 
-def _readings(
+def _found(
     predictors: Predictors, texts: Sequence[str], asked: Sequence[tuple[str, ...]], report: Report
-) -> Iterator[Reading]:
-    """One a text, in blocks, for token states of all of them would take gigabytes."""
+) -> Iterator[tuple[Reading, list[list[Found]]]]:
+    """Of each text, by name; in blocks, for token states of all of them would take gigabytes."""
+    spans = predictors.span_head if predictors.has("spans") else None
     for at in range(0, len(texts), BLOCK):
-        for reading, *_ in predictors.read("block", texts[at : at + BLOCK], asked[at : at + BLOCK]):
-            yield reading
+        block, names = texts[at : at + BLOCK], asked[at : at + BLOCK]
+        twice = [text for text, each in zip(block, names, strict=True) if spans and each == PROMPTS]
+        encoded = iter(predictors.encode("block", twice, True))
+        for each, (reading, *_) in zip(names, predictors.read("block", block, names), strict=True):
+            if spans and each == PROMPTS:
+                yield reading, spans.by_label(reading, next(encoded), NONE)
+            else:
+                yield reading, predictors.any_tagger.find(reading.units, reading.vectors, NONE)
         report("label", min(at + BLOCK, len(texts)), len(texts))
 
 
