@@ -22,6 +22,12 @@ from inference.serving.language import UNKNOWN, detect
         ("Der Stuhl ist aus Holz und für das Wohnzimmer", "de"),
         ("Une robe en coton pour les femmes avec des poches", "fr"),
         ("ＮＩＫＥ ａｉｒ ｍａｘ", "en"),
+        ("Casio Enticer Women Black Analogue Watches (A531) LTP-2083L-1AVDF", "en"),
+        ("155litre larder fridge class a white", "en"),
+        ("Van Heusen Women Sunglasses", "en"),
+        ("Men's swim briefs, maillot de bain", "en"),
+        ("三星500r5h 900x3l 910s3l 500r4k 270e5k 300e5k 主板", "zh"),
+        ("Vestido de verano para mujer con bolsillos", "es"),
     ],
 )
 def test_languages(text: str, code: str) -> None:
@@ -33,6 +39,7 @@ def test_languages(text: str, code: str) -> None:
 def test_a_text_that_says_nothing_takes_what_the_seller_said() -> None:
     assert detect("12345 -- 100%", "zh-CN").code == "zh"
     assert detect("12345 -- 100%").code == UNKNOWN
+    assert detect("6FC5210-0DA00 0DA20", "de").code == "de", "model codes are no words"
     assert detect("", "").score == 0
 
 
