@@ -59,7 +59,7 @@ NOT_SERVED = (
     "pbtxt.py",
 )
 """Need what the server's environment lacks (onnx) or are of no use there."""
-CONFIG_FILE, MODEL_FILE = "config.pbtxt", "model.py"
+CONFIG_FILE = "config.pbtxt"
 CACHE_HEX = 16
 NAMES_A_STEP = 64
 """Names encoded between two reports of progress: about a third of a second on two cores."""
@@ -235,13 +235,14 @@ def served_code() -> list[Path]:
 
 
 def _is_there(out: Path, manifest: Manifest, configs: Mapping[str, ModelConfig]) -> bool:
-    """Whether `out` holds this version, whole: the build's last act is the rename, so the manifest suffices."""
+    """Whether `out` holds this version, whole, with these configurations: the build's last act is the rename, so the
+    manifest stands for the files that it names."""
     try:
         found = load_manifest(out / layout.LISTING / layout.ARTEFACTS)
-        config = (out / ENCODER_MODEL / CONFIG_FILE).read_text()
+        written = {model: (out / model / CONFIG_FILE).read_text() for model in configs}
     except (ManifestError, OSError):
         return False
-    return found == manifest and config == to_pbtxt(configs[ENCODER_MODEL])
+    return found == manifest and written == {model: to_pbtxt(config) for model, config in configs.items()}
 
 
 def _write(
@@ -255,8 +256,7 @@ def _write(
             link(parts.plain[model], version / layout.GPU_FILE)
             manifest.save(version)
             continue
-        program = ENCODER_MODEL if model == READER_MODEL else model
-        shutil.copyfile(CODE / "serving" / "triton" / program / MODEL_FILE, version / MODEL_FILE)
+        shutil.copyfile(CODE / layout.PROGRAMS[model], version / layout.MODEL_FILE)
         _copy_code(version)
     on_cpu = () if parts.plain else ((parts.encoder, layout.ENCODER), (parts.reader, layout.READER))
     for part, place in on_cpu:

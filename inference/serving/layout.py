@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.contract import ENCODER_MODEL, READER_MODEL
+from inference.contract import ENCODER_MODEL, LISTING_MODEL, READER_MODEL
 from inference.model.encoder import MATRICES_FILE, ONNX_FILE, TOKENIZER_FILE
 from inference.serving.manifest import Manifest, check_file, load_manifest
 
@@ -21,6 +21,15 @@ SCHEMA_FILE = "attributes.json"
 GPU_FILE = "model.onnx"
 """The name that Triton's ONNX Runtime backend looks for."""
 VERSION_PARAMETER = "shangxin_version"
+MODEL_FILE = "model.py"
+PACKAGE = "inference"
+"""Folder beside it with the code that it runs."""
+PROGRAMS = {
+    LISTING_MODEL: "serving/triton/listing/model.py",
+    ENCODER_MODEL: "serving/triton/encoder/model.py",
+    READER_MODEL: "serving/triton/encoder/model.py",
+}
+"""Which of the manifest's code is each model's MODEL_FILE; encoders on a GPU have none."""
 
 
 def graph_files(manifest: Manifest) -> dict[Path, str]:
@@ -30,6 +39,17 @@ def graph_files(manifest: Manifest) -> dict[Path, str]:
         return {place / GPU_FILE: digest for place, digest in digests.items()}
     files = {place / ONNX_FILE: digest for place, digest in digests.items()}
     return files | {place / MATRICES_FILE: manifest.matrices for place in digests}
+
+
+def code_files(manifest: Manifest) -> dict[Path, str]:
+    """Files of code in a repository, with their SHA-256: each model has all of it."""
+    models = PROGRAMS if manifest.accelerator == "cpu" else (LISTING_MODEL,)
+    found: dict[Path, str] = {}
+    for model in models:
+        version = Path(model) / VERSION_DIR
+        found[version / MODEL_FILE] = manifest.code[PROGRAMS[model]]
+        found |= {version / PACKAGE / file: digest for file, digest in manifest.code.items()}
+    return found
 
 
 def check_artefacts(folder: Path) -> Manifest:

@@ -149,7 +149,7 @@ def _manifest(folder: Path) -> Manifest:
 
 def _check(folder: Path) -> None:
     manifest = layout.check_artefacts(folder / layout.LISTING / layout.ARTEFACTS)
-    for file, digest in layout.graph_files(manifest).items():
+    for file, digest in (layout.graph_files(manifest) | layout.code_files(manifest)).items():
         check_file(folder / file, digest)
 
 

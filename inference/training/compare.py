@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inference.taxonomy import LabelMap
 from inference.training import data, metrics
-from inference.training.evaluate import keyword_recalls, keyword_rows, label_source, needed, pairs_said
+from inference.training.evaluate import keyword_answers, keyword_rows, label_source, needed, pairs_said
 from inference.training.metrics import Measure
 from inference.training.predictors import Predictors
 from inference.training.tagging import pairs_of
@@ -49,8 +49,9 @@ def outcome(task: str, file: Path, labels: Path | None, predictors: Predictors, 
         table = metrics.counts([set(row.spans) for row in sentences], found)
         return Outcome("entity F1", table, [""] * len(sentences))
     if task == "keywords":
-        shares, sources = keyword_recalls(keyword_rows(file), file, predictors)
-        return Outcome("recall@10", _shares(shares), sources)
+        answers = keyword_answers(keyword_rows(file), predictors)
+        needed(answers, file, "a listing with gold words")
+        return Outcome("recall@10", _shares([each.recall for each in answers]), [each.source for each in answers])
     if task == "safety":
         posts = [row for row in data.read_safety_rows(file) if row.label]
         needed(posts, file, "a label")

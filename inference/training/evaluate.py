@@ -19,8 +19,6 @@ from inference.training.perturb import Kind, perturb
 from inference.training.predictors import Predictors, Value
 from inference.training.tagging import pairs_of
 
-TASKS = ("category", "attributes", "spans", "keywords", "safety", "tags")
-
 
 class Evaluation(msgspec.Struct, frozen=True):
     """The measures of one file, the main one first. left_out: rows without a label."""
@@ -31,6 +29,10 @@ class Evaluation(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
+HALF = 0.5
+"""Where safety says harmful, and from where on a keyword is likelier one than not."""
+REJECTED = 0.95
+"""Probability of harmful from which on enrichment rejects unless told otherwise (`reject_below` 0.05 of safe)."""
 Scorer = Callable[[list[int]], Measure]
 
 
@@ -54,7 +56,7 @@ def evaluate(
     if task == "safety":
         return _safety(file, predictors, kind)
     if task == "tags":
-        return _tags(file, predictors)
+        return _tags(file, predictors, kind)
     rows = perturb(data.read_text_rows(file), kind)
     known = [row for row in rows if row.label.strip()]
     needed(known, file, "a category")
@@ -70,7 +72,8 @@ def category_measures(rows: Sequence[data.TextRow], predictors: Predictors, labe
     found = predictors.labels(rows, labels)
     right = [choice.label == row.label for choice, row in zip(found, rows, strict=True)]
     measures = _sliced("accuracy", [row.language for row in rows], lambda at: metrics.mean_measure("", _at(right, at)))
-    return [*measures, metrics.calibration_measure([choice.score for choice in found], right)]
+    scores = [choice.score for choice in found]
+    return [*measures, metrics.sure_measure("accuracy", scores, right), metrics.calibration_measure(scores, right)]
 
 
 def node_measures(
@@ -92,11 +95,10 @@ def node_measures(
             measures.append(metrics.mean_measure(f"accuracy at depth {depth}", hits))
     inside = [(c, n) for c, n in zip(found, allowed, strict=True) if n]
     right = [any(taxonomy.common(c.label, node) >= taxonomy.depth(node) for node in n) for c, n in inside]
-    return [
-        metrics.mean_measure("at or under the label's node", right),
-        *measures,
-        metrics.calibration_measure([c.score for c, _ in inside], right),
-    ]
+    scores = [c.score for c, _ in inside]
+    measures += [metrics.sure_measure("accuracy", scores, right), metrics.calibration_measure(scores, right)]
+    measures.insert(0, metrics.mean_measure("at or under the label's node", right))
+    return [msgspec.structs.replace(each, name=f"taxonomy, {each.name}") for each in measures]
 
 
 def label_source(maps: LabelMap, rows: Sequence[data.TextRow]) -> str:
@@ -124,11 +126,13 @@ def _attributes(file: Path, predictors: Predictors, kind: Kind | None) -> Evalua
         for name, values in each.items()
         for value in values
     ]
-    return Evaluation(
-        "attributes",
-        str(file),
-        [*measures, metrics.calibration_measure([s for s, _ in judged], [r for _, r in judged])],
-    )
+    return Evaluation("attributes", str(file), [*measures, *_judged(judged)])
+
+
+def _judged(judged: Sequence[tuple[float, bool]]) -> list[Measure]:
+    """Of answers with their scores, and whether they are right: precision of the sure ones, calibration."""
+    scores, right = [score for score, _ in judged], [hit for _, hit in judged]
+    return [metrics.sure_measure("precision", scores, right), metrics.calibration_measure(scores, right)]
 
 
 def pairs_said(answers: Sequence[Mapping[str, Sequence[Value]]]) -> list[set[tuple[str, str]]]:
@@ -146,34 +150,52 @@ def _spans(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
     for label in sorted({span[2] for each in gold for span in each}):
         only = [[{s for s in each if s[2] == label} for each in side] for side in (gold, predicted)]
         measures.append(metrics.f1_measure(f"entity F1 [{label}]", *only))
+    measures += metrics.ratio_measures(gold, predicted)
     judged = [(span[3], span[:3] in right) for each, right in zip(found, gold, strict=True) for span in each]
-    return Evaluation(
-        "spans", str(file), [*measures, metrics.calibration_measure([s for s, _ in judged], [r for _, r in judged])]
-    )
+    return Evaluation("spans", str(file), [*measures, *_judged(judged)])
 
 
 def _keywords(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
     rows = perturb(keyword_rows(file), kind)
-    shares, sources = keyword_recalls(rows, file, predictors)
-    measures = _sliced("recall@10", sources, lambda at: metrics.mean_measure("", _at(shares, at)))
-    return Evaluation("keywords", str(file), measures, len(rows) - len(shares))
+    answers = keyword_answers(rows, predictors)
+    needed(answers, file, "a listing with gold words")
+    return Evaluation("keywords", str(file), keyword_measures(answers), len(rows) - len(answers))
 
 
-def keyword_recalls(
-    rows: Sequence[data.AttributeRow], file: Path, predictors: Predictors
-) -> tuple[list[float], list[str]]:
-    """Recall at ten and source of each row that has gold words. Raises Rejected when none has."""
+class KeywordAnswer(msgspec.Struct, frozen=True):
+    """A listing's gold words, case folded, and the keywords that were found, with their scores."""
+
+    source: str
+    gold: frozenset[str]
+    found: list[tuple[str, float]]
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold words among what was found, which is ten at most."""
+        return len({word.casefold() for word, _ in self.found} & self.gold) / len(self.gold)
+
+
+def keyword_answers(rows: Sequence[data.AttributeRow], predictors: Predictors) -> list[KeywordAnswer]:
+    """Of the rows that have gold words; what a row asks is not shown to the model."""
     gold = [
         gold_words(f"{row.title}\n{row.description}", [v for vs in row.values.values() for v in vs]) for row in rows
     ]
-    kept = [at for at, words in enumerate(gold) if words]
-    needed(kept, file, "a listing with gold words")
-    found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row in _at(rows, kept)])
-    shares = [
-        len({word.casefold() for word, _ in each} & gold[at]) / len(gold[at])
-        for at, each in zip(kept, found, strict=True)
-    ]
-    return shares, [rows[at].source for at in kept]
+    kept = [(row, words) for row, words in zip(rows, gold, strict=True) if words]
+    found = predictors.keywords([data.AttributeRow(row.title, row.description, (), {}) for row, _ in kept])
+    return [KeywordAnswer(row.source, words, each) for (row, words), each in zip(kept, found, strict=True)]
+
+
+def keyword_measures(answers: Sequence[KeywordAnswer]) -> list[Measure]:
+    """Recall at ten, by source; what is a gold word of those above one half and of the sure ones; calibration. A good
+    keyword that is nobody's value counts as wrong."""
+    measures = _sliced(
+        "recall@10",
+        [each.source for each in answers],
+        lambda at: metrics.mean_measure("", [each.recall for each in _at(answers, at)]),
+    )
+    judged = [(score, word.casefold() in each.gold) for each in answers for word, score in each.found]
+    half = metrics.sure_measure("precision", [s for s, _ in judged], [r for _, r in judged], HALF)
+    return [*measures, half, *_judged(judged)]
 
 
 def keyword_rows(file: Path) -> list[data.AttributeRow]:
@@ -199,25 +221,33 @@ def _safety(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation
 
 
 def safety_measures(rows: Sequence[data.TextRow], predictors: Predictors) -> list[Measure]:
-    """Accuracy at one half, by topic, F1 of harmful, calibration."""
+    """Accuracy at one half, by topic; F1, precision and recall of harmful there, precision where enrichment rejects;
+    calibration. Rows have a label."""
     scores = predictors.safety(rows)
-    right = [(score >= 0.5) == (row.label == "1") for score, row in zip(scores, rows, strict=True)]
+    harmful = [row.label == "1" for row in rows]
+    right = [(score >= HALF) == truth for score, truth in zip(scores, harmful, strict=True)]
     topics = [row.columns["topic"] for row in rows]
     measures = _sliced("accuracy", topics, lambda at: metrics.mean_measure("", _at(right, at)))
-    gold = [{1} if row.label == "1" else set() for row in rows]
-    f1 = metrics.f1_measure("F1 of harmful", gold, [{1} if score >= 0.5 else set() for score in scores])
-    return [*measures, f1, metrics.calibration_measure([max(score, 1.0 - score) for score in scores], right)]
+    gold = [{1} if truth else set() for truth in harmful]
+    said = [{1} if score >= HALF else set() for score in scores]
+    return [
+        *measures,
+        metrics.f1_measure("F1 of harmful", gold, said),
+        *(msgspec.structs.replace(m, name=f"{m.name} of harmful") for m in metrics.ratio_measures(gold, said)),
+        metrics.sure_measure("precision of harmful", scores, harmful, REJECTED),
+        metrics.calibration_measure([max(score, 1.0 - score) for score in scores], right),
+    ]
 
 
-def _tags(file: Path, predictors: Predictors) -> Evaluation:
-    rows = data.read_tag_rows(file)
+def _tags(file: Path, predictors: Predictors, kind: Kind | None) -> Evaluation:
+    rows = perturb(data.read_tag_rows(file), kind)
     known = [row for row in rows if row.label]
     needed(known, file, "a label")
     return Evaluation("tags", str(file), tag_measures(known, predictors), len(rows) - len(known))
 
 
 def tag_measures(rows: Sequence[data.TagRow], predictors: Predictors) -> list[Measure]:
-    """Accuracy, by language; precision and recall of each label; calibration."""
+    """Accuracy, by language; precision and recall of each label, and precision where sure; calibration."""
     found = predictors.tags(rows)
     right = [match.label == row.label for match, row in zip(found, rows, strict=True)]
     languages = [detect(f"{row.title} {row.description}", "").code for row in rows]
@@ -228,6 +258,8 @@ def tag_measures(rows: Sequence[data.TagRow], predictors: Predictors) -> list[Me
         measures += [
             msgspec.structs.replace(each, name=f"{each.name} of {label}") for each in metrics.ratio_measures(gold, said)
         ]
+        own = [(match.score, hit) for match, hit in zip(found, right, strict=True) if match.label == label]
+        measures.append(metrics.sure_measure(f"precision of {label}", [s for s, _ in own], [r for _, r in own]))
     return [*measures, metrics.calibration_measure([match.score for match in found], right)]
 
 

@@ -24,12 +24,12 @@ from inference.training import corpora, evaluate, weak
 from inference.training.cache import EncodingCache, features_of
 from inference.training.data import AttributeRow, TagRow, TextRow
 from inference.training.fit_category import Listing, best_heat, fit_matcher, with_prefix
-from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words, head_of, recall
+from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words
 from inference.training.fit_spans import fit_span_tagger
 from inference.training.fit_tags import HAND_COUNT, fit_tag_head, labelled_by_hand, make_pairs
 from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
 from inference.training.licences import rows_by_set
-from inference.training.metrics import Measure, mean_measure
+from inference.training.metrics import Measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
 from inference.training.splits import Split, number_of, sample
@@ -271,14 +271,11 @@ class Fitter:
         judged = self._keyword_rows([row for row in rows if _half(row) == 0])
         arrays, meta = fit_keywords([row for _, row in judged])
         save_head(self.out, "keywords", arrays, meta)
-        head = head_of((as_stored(arrays), meta))
-        measured = self._keyword_rows([row for row in rows if _half(row) == 1])
-        counts = rows_by_set([([source for source, _ in side], at) for at, side in enumerate((judged, measured))])
-        shares = [(source, recall(head, row)) for source, row in measured if row.gold]
-        dev = [mean_measure("recall@10", [share for _, share in shares])]
-        for source in sorted({source for source, _ in shares}):
-            dev.append(mean_measure(f"recall@10 [{source}]", [share for of, share in shares if of == source]))
-        return self._save("keywords", arrays, {**meta, "rows": counts}, dev)
+        measured = [row for row in rows if _half(row) == 1]
+        sides = [source for source, _ in judged], [row.source for row in measured]
+        counts = rows_by_set(list(zip(sides, (0, 1), strict=True)))
+        answers = evaluate.keyword_answers(measured, self._predictors())
+        return self._save("keywords", arrays, {**meta, "rows": counts}, evaluate.keyword_measures(answers))
 
     def _keyword_rows(self, rows: list[AttributeRow]) -> list[tuple[str, KeywordRow]]:
         bare = [AttributeRow(row.title, row.description, (), {}) for row in rows]

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.tasks.keywords import MOST, SIGNS, KeywordHead, candidates, text_of
+from inference.tasks.keywords import MOST, SIGNS, candidates, text_of
 from inference.tasks.tagger import Found
 from inference.tasks.units import Units
-from inference.tasks.weights import HeadFile
 
 LEAST = 0.02
 """Most listings have ten words from here on, in the order of their scores, which say how likely a word is one: who
@@ -55,17 +54,3 @@ def fit_keywords(rows: Sequence[KeywordRow]) -> Fitted:
         hessian = (x * (p * (1 - p))[:, None]).T @ x + PENALTY * np.eye(SIGNS + 1)
         w += np.linalg.solve(hessian, x.T @ (y - p) - PENALTY * w)
     return {"weights": w[:-1].astype(np.float32), "bias": w[-1:].astype(np.float32)}, {"least": LEAST, "most": MOST}
-
-
-def recall(head: KeywordHead, row: KeywordRow) -> float:
-    """Share of the gold words among the MOST keywords."""
-    found = {
-        text_of(row.text, row.units, each.first, each.last).casefold()
-        for each in head.rank(row.text, row.units, row.heads, row.words)
-    }
-    return len(found & row.gold) / len(row.gold)
-
-
-def head_of(fitted: Fitted) -> KeywordHead:
-    """The head as it will be loaded."""
-    return KeywordHead(HeadFile(fitted[0], fitted[1]))

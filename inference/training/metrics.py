@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 RESAMPLES = 1_000
 """Of the bootstrap: the ends of a 95% interval are then known to a tenth of its width."""
 BINS = 10
+SURE = 0.9
+"""The score that people gate on; enrichment remarks on contradictions from here on."""
 SEED = 20261124
 
 
@@ -64,6 +66,12 @@ def ratio_measures(gold: Sequence[set[Any]], predicted: Sequence[set[Any]]) -> l
         _measure(name, _share(table.sum(0), of), [_share(sums, of) for sums in again], len(table))
         for name, of in (("precision", 1), ("recall", 2))
     ]
+
+
+def sure_measure(name: str, scores: Sequence[float], right: Sequence[bool], at: float = SURE) -> Measure:
+    """What is right of the answers whose score is `at` or more; rows: how many those are. A score of 0.9 that means 0.9
+    gives more, for it is a mean over 0.9 to 1."""
+    return mean_measure(f"{name} at {at} and more", [hit for s, hit in zip(scores, right, strict=True) if s >= at])
 
 
 def calibration_measure(scores: Sequence[float], right: Sequence[bool]) -> Measure:

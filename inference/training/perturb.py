@@ -1,7 +1,8 @@
 """Listings as sellers type them: rows with typos, other widths, the other script, emoji, or words in another order.
 
 Gold values and spans keep their places: what changes them one to one (width, script) changes them as well, what does
-not (typos, emoji, order) leaves them alone. Rows that a kind cannot change stay as they are.
+not (typos, emoji, order) leaves them alone. What a seller says of a listing (tags) stays as it is, its text alone
+changes. Rows that a kind cannot change stay as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from inference.training.data import AttributeRow, SpanRow, TextRow
+from inference.training.data import AttributeRow, SpanRow, TagRow, TextRow
 
 SHARE = 0.15
 """Of the words that get a typo: about two in a title of twelve."""
@@ -35,7 +36,7 @@ class Kind(StrEnum):
 ONE_TO_ONE = (Kind.FULL_WIDTH, Kind.TRADITIONAL)
 """Kinds that keep each character's place."""
 Change = Callable[[str, Sequence[str]], str]
-Row = TypeVar("Row", TextRow, AttributeRow, SpanRow)
+Row = TypeVar("Row", TextRow, AttributeRow, SpanRow, TagRow)
 
 
 def perturb(rows: Sequence[Row], kind: Kind | None, seed: int = 1) -> list[Row]:
@@ -52,6 +53,9 @@ def _changed(row: object, change: Change, kind: Kind) -> Any:
         return _listing(row, change, kind)
     if isinstance(row, SpanRow):
         return _sentence(row, change, kind)
+    if isinstance(row, TagRow):
+        said = (row.value,)
+        return replace(row, title=change(row.title, said), description=change(row.description, said))
     assert isinstance(row, TextRow)
     return replace(row, text=change(row.text, ()))
 

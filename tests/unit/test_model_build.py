@@ -39,6 +39,16 @@ def test_the_second_build_does_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "models").stat().st_ino == stamp
 
 
+@pytest.mark.parametrize("model", ["listing", "encoder", "reader"])
+def test_another_configuration_of_any_model_is_written_anew(tmp_path: Path, model: str) -> None:
+    first = build_small(tmp_path)
+    config = first.folder / model / "config.pbtxt"
+    wanted = config.read_text()
+    config.write_text(wanted.replace("max_batch_size: ", "max_batch_size: 1"))
+    again = build_small(tmp_path)
+    assert (again.fresh, again.version, config.read_text()) == (True, first.version, wanted)
+
+
 def test_the_same_parts_elsewhere_have_the_same_version(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:

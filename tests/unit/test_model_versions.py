@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from inference.serving.build import WEIGHTS
 from inference.serving.engine import ListingEngine
-from inference.serving.layout import ARTEFACTS, HEADS, LISTING
+from inference.serving.layout import ARTEFACTS, ENCODER, HEADS, LISTING, READER
 from inference.serving.manifest import ManifestError, load_manifest
 from inference.serving.versions import Versions
 from stream.cli.models import app
@@ -61,12 +62,22 @@ def test_promote_serves_another_and_rollback_what_was_served_before(two: tuple[P
     assert sorted(p.name for p in folder.parent.iterdir() if p.name.startswith(".")) == []
 
 
-def test_a_version_that_was_changed_or_is_not_kept_is_not_served(two: tuple[Path, str, str]) -> None:
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{LISTING}/{ARTEFACTS}/{HEADS}/safety.json",
+        f"{LISTING}/model.py",
+        f"{LISTING}/inference/tasks/words.py",
+        f"{READER}/inference/model/text.py",
+        f"{ENCODER}/model.py",
+    ],
+)
+def test_a_version_that_was_changed_or_is_not_kept_is_not_served(two: tuple[Path, str, str], file: str) -> None:
     folder, first, second = two
-    head = folder.with_name("models.versions") / first / LISTING / ARTEFACTS / HEADS / "safety.json"
-    head.write_bytes(b"{}")
+    changed = folder.with_name("models.versions") / first / file
+    changed.write_bytes(changed.read_bytes() + b"\n")
     versions = Versions(folder)
-    with pytest.raises(ManifestError, match=r"safety\.json.*build again"):
+    with pytest.raises(ManifestError, match=rf"{re.escape(file)}.*build again"):
         versions.promote(first)
     with pytest.raises(ManifestError, match="got 'v9-none'"):
         versions.promote("v9-none")

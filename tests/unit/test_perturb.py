@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.training.data import AttributeRow, SpanRow, TextRow
+from inference.training.data import AttributeRow, SpanRow, TagRow, TextRow
 from inference.training.perturb import Kind, perturb
 
 LISTING = AttributeRow(
@@ -44,6 +44,15 @@ def test_traditional_characters_keep_their_places() -> None:
     assert row.spans == SENTENCE.spans
     (title,) = perturb([TextRow("手机壳")], Kind.TRADITIONAL)
     assert title.text == "手機殼"
+
+
+@pytest.mark.parametrize("kind", [Kind.FULL_WIDTH, Kind.EMOJI, Kind.ORDER])
+def test_a_claim_stays_as_the_seller_wrote_it(kind: Kind) -> None:
+    pair = TagRow(LISTING.title, LISTING.description, "Brand Name", "SEAPESCA", "entailed")
+    (row,) = perturb([pair], kind, seed=3)
+    assert row.title != pair.title
+    assert row.description != pair.description
+    assert (row.name, row.value, row.label) == (pair.name, pair.value, pair.label)
 
 
 def test_nothing_asked_nothing_changed() -> None:

@@ -95,6 +95,24 @@ def test_evaluate_gives_the_measure_with_its_interval(tmp_path: Path) -> None:
     assert found["left_out"] == 1
     main = found["measures"][0]
     assert (main["name"], main["score"], main["rows"]) == ("accuracy", 1.0, 2)
+    measures = {each["name"]: each for each in found["measures"]}
+    assert [measures[f"{name} of harmful"]["score"] for name in ("precision", "recall")] == [1.0, 1.0]
+    assert measures["precision of harmful at 0.95 and more"]["rows"] <= 1
+
+
+def test_keywords_are_measured_at_what_is_taken_of_them(tmp_path: Path) -> None:
+    row = {
+        "title": "Nike Pegasus 40 Running Shoes",
+        "attributes": {"Brand": ["Nike"], "Product Type": ["Running Shoes"]},
+    }
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row))
+    found = json.loads(command("evaluate", "--task", "keywords", "--data", str(file), "--json").stdout)
+    measures = {each["name"]: each for each in found["measures"]}
+    assert (measures["recall@10"]["score"], measures["recall@10"]["rows"]) == (1.0, 1)
+    half, sure = (measures[f"precision at {at} and more"] for at in (0.5, 0.9))
+    assert half["rows"] >= sure["rows"]
+    assert half["score"] > 0.0
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,14 @@ def test_the_hand_labelled_pairs_are_mostly_right() -> None:
     assert measures["accuracy"]["score"] > 0.75  # one label for all: 0.405
 
 
+def test_a_perturbed_file_is_answered_as_perturbed(tmp_path: Path) -> None:
+    pair = {"title": "Red cotton summer dress", "description": "", "name": "Color", "value": "red", "label": "entailed"}
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps(pair))
+    words = ("evaluate", "--task", "tags", "--data", str(file), "--json")
+    assert json.loads(command(*words).stdout) != json.loads(command(*words, "--perturb", "emoji").stdout)
+
+
 @pytest.mark.parametrize(
     ("record", "name"),
     [

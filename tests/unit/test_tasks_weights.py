@@ -101,6 +101,13 @@ def test_calibration_error() -> None:
     assert metrics.calibration_error([], []) == 0.0
 
 
+def test_the_sure_answers_are_those_from_the_threshold_on() -> None:
+    found = metrics.sure_measure("precision", [0.95, 0.9, 0.89, 0.2], [True, False, True, True])
+    assert (found.name, found.score, found.rows) == ("precision at 0.9 and more", 0.5, 2)
+    none = metrics.sure_measure("precision", [0.2], [True])
+    assert (none.score, none.low, none.high, none.rows) == (0.0, 0.0, 0.0, 0)
+
+
 def test_slices_are_for_what_differs() -> None:
     assert metrics.slices(["zh", "en", "zh"]) == {"zh": [0, 2], "en": [1]}
     assert metrics.slices(["zh", "zh"]) == {}

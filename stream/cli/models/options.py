@@ -50,7 +50,7 @@ def models_folder(given: Path | None) -> Path:
 
 def task_of(name: str) -> str:
     """A task's name, checked."""
-    from inference.training.evaluate import TASKS
+    from inference.tasks.bundle import TASKS
 
     if name not in TASKS:
         raise typer.BadParameter(f"one of {', '.join(TASKS)}; got {name!r}", param_hint="--task")

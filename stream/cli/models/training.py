@@ -280,9 +280,9 @@ def fit(
     the same weights.
     """
     from inference.errors import Misconfigured
+    from inference.tasks.bundle import TASKS
     from inference.taxonomy import load_label_map, load_taxonomy
     from inference.training.answers import begin_weights, open_encodings
-    from inference.training.evaluate import TASKS
     from inference.training.licences import check_encoders, check_others
     from stream.cli.progress import progress
 
