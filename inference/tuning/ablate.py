@@ -20,6 +20,7 @@ from inference.training.pseudo import PSEUDO, label, write_rows
 from inference.tuning.config import Method, TrainConfig, Tuning
 from inference.tuning.extraction import HEAD
 from inference.tuning.loop import Report, Trainer
+from inference.tuning.run import check_kept
 from inference.tuning.start import export, open_trainer
 from inference.tuning.tasks.attributes import items_in
 
@@ -100,7 +101,7 @@ def ablate(
     threads: int = TrainConfig().threads,
 ) -> list[Result]:
     """Every variant with every seed, one after another. threads: of each run. Raises Misconfigured for a name that is
-    none, for lack of `pretrained`, and for `pseudo` before the base."""
+    none, for lack of `pretrained`, for `pseudo` before the base, and for a kept run of other steps or data."""
     if unknown := sorted(set(names) - set(VARIANTS)):
         raise Misconfigured(f"variant: one of {', '.join(VARIANTS)}; got {', '.join(unknown)}")
     if pretrained is None and any(VARIANTS[name].start is Start.PRETRAINED for name in names):
@@ -119,9 +120,6 @@ def _one(
     report: Report,
     threads: int,
 ) -> Result:
-    kept = folder / RESULT_FILE
-    if kept.is_file() and (name != BASE or (folder / WEIGHTS / f"{HEAD}.json").is_file()):
-        return Result(**json.loads(kept.read_text(encoding="utf-8")))
     variant = VARIANTS[name]
     config = replace(
         TrainConfig(),
@@ -136,6 +134,11 @@ def _one(
         taught=variant.taught,
         threads=threads,
     )
+
+    kept = folder / RESULT_FILE
+    if kept.is_file() and (name != BASE or (folder / WEIGHTS / f"{HEAD}.json").is_file()):
+        check_kept(folder, config, data)
+        return Result(**json.loads(kept.read_text(encoding="utf-8")))
 
     def told(step: str, done: int, total: int) -> None:
         report(f"{name}: {step}", done, total)

@@ -33,9 +33,9 @@ class Run:
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._same(CONFIG_FILE, msgspec.to_builtins(config), "start a new one with another --out")
+        self._same(CONFIG_FILE, msgspec.to_builtins(config))
         files = {file.name: _sha256(file) for file in begun if file.is_file()}
-        self._same(DATA_FILE, {**data_hashes(data), **files}, "start a new one with another --out")
+        self._same(DATA_FILE, {**data_hashes(data), **files})
         self._write(ENVIRONMENT_FILE, environment())
         self._writer = SummaryWriter(str(folder / "curves"))
         self._also = _wandb_run(folder, config) if wandb else None
@@ -74,16 +74,33 @@ class Run:
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return found
 
-    def _same(self, name: str, value: Any, advice: str) -> None:
-        path, now = self.folder / name, json.loads(json.dumps(value))
-        if path.is_file() and (before := json.loads(path.read_text(encoding="utf-8"))) != now:
-            key = next(each for each in sorted({*before, *now}) if before.get(each) != now.get(each))
-            said = f"{key}: {before.get(key)!r} as the run began; got {now.get(key)!r}"
-            raise Misconfigured(f"{path}: {said}; {advice}")
+    def _same(self, name: str, value: Any) -> None:
+        if (self.folder / name).is_file():
+            _check_same(self.folder / name, value)
         self._write(name, value)
 
     def _write(self, name: str, value: Any) -> None:
         (self.folder / name).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def check_kept(folder: Path, config: TrainConfig, data: Path) -> None:
+    """Raise Misconfigured unless the folder's run is one of this configuration, threads aside, and of these data. What
+    else decided it (weights, labels) is not looked at."""
+    path = folder / CONFIG_FILE
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    _check_same(path, {**msgspec.to_builtins(config), "threads": kept["threads"]})
+    path = folder / DATA_FILE
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    hashes = data_hashes(data)
+    _check_same(path, {**{name: value for name, value in kept.items() if "/" not in name}, **hashes})
+
+
+def _check_same(path: Path, value: Any) -> None:
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(value))
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            said = f"{key}: {before.get(key)!r} as the run began; got {now.get(key)!r}"
+            raise Misconfigured(f"{path}: {said}; start a new one with another --out")
 
 
 def _wandb_run(folder: Path, config: TrainConfig) -> Any:
@@ -91,18 +108,20 @@ def _wandb_run(folder: Path, config: TrainConfig) -> Any:
         import wandb
     except ModuleNotFoundError as error:
         raise Misconfigured(f"--wandb needs the wandb extra (pip install 'shangxin[train,wandb]'): {error}") from None
+    decided = (folder / CONFIG_FILE).read_bytes() + (folder / DATA_FILE).read_bytes()
     return wandb.init(
-        mode="offline", project="shangxin", name=folder.name, dir=str(folder), config=msgspec.to_builtins(config)
+        mode="offline",
+        project="shangxin",
+        id=hashlib.sha256(folder.name.encode() + decided).hexdigest()[:8],  # a run that goes on is one run when synced
+        name=folder.name,
+        dir=str(folder),
+        config=msgspec.to_builtins(config),
     )
 
 
 def data_hashes(data: Path) -> dict[str, str]:
-    """SHA-256 of each file that tasks may read."""
-    found = {}
-    for part in ("attributes", "spans_zh", "category", "safety", "copy", "catalogue", "reviews", "taxonomy"):
-        for file in sorted((data / part).glob("*.gz")):
-            found[f"{part}/{file.name}"] = _sha256(file)
-    return found
+    """SHA-256 of each file that tasks may read: all that are gzipped, as the loaders want them."""
+    return {file.relative_to(data).as_posix(): _sha256(file) for file in sorted(data.rglob("*.gz"))}
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,5 @@
-"""What a task is: a file in inference/tuning/tasks that ends with `TASKS`, and nothing else knows of it."""
+"""What a task is: a file in inference/tuning/tasks that ends with `TASKS`. Training, scores, curves, checkpoints and
+hashes of the data need nothing else."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import random
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,8 +59,13 @@ def test_variants_are_run_once_and_make_a_table(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "runs" / "plain-1" / "config.json").read_text())["threads"] == 1
     assert {name for name in plain.scores if name.startswith("spelt")} == {f"spelt {kind}" for kind in Kind}
     assert table([plain]).splitlines()[-1].startswith("| plain 1 |")
-    shutil.rmtree(data)
-    assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None) == results
+    assert ablate(data, tmp_path / "runs", 2, ["rank8", "frozen"], [1], None, lambda *_: None, threads=1) == results
+    with pytest.raises(Misconfigured, match=r"steps: 2 as the run began; got 3; .*another --out"):
+        ablate(data, tmp_path / "runs", 3, ["frozen"], [1], None, lambda *_: None)
+    with gzip.open(data / "spans_zh" / "train.bieos.gz", "at", encoding="utf-8") as file:
+        file.write("水\tO\n")
+    with pytest.raises(Misconfigured, match=r"spans_zh/train\.bieos\.gz: "):
+        ablate(data, tmp_path / "runs", 2, ["frozen"], [1], None, lambda *_: None)
     for names, rule in ((["none"], "one of lora"), (["pretrained"], "pretrained: .* got none")):
         with pytest.raises(Misconfigured, match=rule):
             ablate(data, tmp_path / "runs", 2, names, [1], None, lambda *_: None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+Wandb = Annotated[bool, typer.Option(help="Curves as offline Weights & Biases files too (extra `wandb`).")]
 TorchThreads = Annotated[
     int,
     typer.Option(
@@ -85,6 +86,8 @@ def pretrain(
     steps: Annotated[int, typer.Option(help="Steps; 0.7 seconds each on two cores.", min=1)] = 4_000,
     rate: Annotated[float, typer.Option(help="Learning rate of the backbone's changes.", min=0.0)] = 5e-4,
     seed: Annotated[int, typer.Option(help="Of order, dropout and what is masked.")] = 20261125,
+    threads: TorchThreads = 2,
+    wandb: Wandb = False,
     licences: LicencesOption = Licences.ANY,
 ) -> None:
     """Masked-language modelling on all product text of the data folder. Needs the `train` extra.
@@ -94,8 +97,10 @@ def pretrain(
     """
     from inference.tuning.config import TrainConfig
 
-    config = TrainConfig(steps=steps, rate=rate, head_rate=1e-3, seed=seed, augment=False, shares={"masked": 1.0})
-    _train(config, data_folder(data, licences), out, None, True)
+    config = TrainConfig(
+        steps=steps, rate=rate, head_rate=1e-3, seed=seed, augment=False, shares={"masked": 1.0}, threads=threads
+    )
+    _train(config, data_folder(data, licences), out, None, True, wandb=wandb)
     typer.echo(f"{out / 'weights'}: vocabulary, adapter")
 
 
@@ -115,7 +120,7 @@ def train(
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Start from the backbone, not from an adapter.")] = False,
     pseudo: Annotated[Path | None, typer.Option(help="Rows of `models label`, for --share pseudo=.")] = None,
-    wandb: Annotated[bool, typer.Option(help="Curves as offline Weights & Biases files too (extra `wandb`).")] = False,
+    wandb: Wandb = False,
     augment: Annotated[bool, typer.Option(help="Add rows with swapped values and other spellings.")] = True,
     scorings: Annotated[int, typer.Option(help="Of the development rows, evenly spread; the best is kept.", min=1)] = 4,
     patience: Annotated[
@@ -215,7 +220,9 @@ def label(
 
 @app.command()
 def ablate(
-    out: Annotated[Path, typer.Option(help="Folder of the runs; one that is there is not done again.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the runs; one that is there, of the same steps and data, is not done again.")
+    ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets; default: SHANGXIN_DATA.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of each run; 0.6 seconds each on two cores.", min=1)] = 800,
     variant: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated; default: all.")] = None,
