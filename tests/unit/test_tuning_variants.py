@@ -184,6 +184,8 @@ def test_curves_go_to_weights_and_biases_files_where_asked(tmp_path: Path, monke
         with pytest.raises(Misconfigured, match="wandb extra"):
             open_trainer(config, data, tmp_path / "without", lambda *_: None, fresh=True, wandb=True)
     pytest.importorskip("wandb", reason="needs the wandb extra")
-    open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True, wandb=True).train()
-    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
-    assert b"loss spans" in file.read_bytes()
+    for _ in range(2):  # the second goes on where the first ended, and is the same run when synced
+        open_trainer(config, data, tmp_path / "run", lambda *_: None, fresh=True, wandb=True).train()
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    assert len({file.name for file in files}) == 1
+    assert b"loss spans" in files[0].read_bytes()
