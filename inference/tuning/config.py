@@ -33,10 +33,11 @@ class Tuning:
 
 
 SHARES = {
-    "attributes": 0.40,
-    "spans": 0.18,
+    "attributes": 0.36,
+    "spans": 0.17,
     "weak": 0.05,
     "worded": 0.08,
+    "stated": 0.05,
     "zh_store_titles": 0.10,
     "cold_zh": 0.10,
     "hate_en": 0.02,
