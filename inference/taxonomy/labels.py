@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from inference.taxonomy.tree import HERE, Taxonomy, TaxonomyError
+from inference.taxonomy.tree import HERE, VERSION_DIGITS, Taxonomy, TaxonomyError
 
 DEFAULT_LABEL_MAP = HERE / "label_map.json"
 
@@ -20,6 +21,11 @@ class LabelMap(Struct, frozen=True):
     """
 
     maps: dict[str, dict[str, tuple[str, ...]]]
+
+    @property
+    def version(self) -> str:
+        """Hash of its content, as a taxonomy's; a category head that was fitted through it names it."""
+        return hashlib.sha256(msgspec.json.encode(self.maps, order="sorted")).hexdigest()[:VERSION_DIGITS]
 
     def nodes(self, source: str, label: str) -> tuple[str, ...]:
         """Nodes of a label; empty for an unknown one. Raises KeyError for an unknown source."""

@@ -17,6 +17,7 @@ THRESHOLDS = {
     "least": "least probability of an answer",
     "most": "answers at most",
 }
+DATA_COLUMNS = "Head", "Set", "Rows fitted on", "measured on", "left out as duplicates"
 UNKNOWN_SET = "not on record"
 
 
@@ -33,6 +34,7 @@ def card(models: Path) -> str:
         "shared matrices": f"`{manifest.matrices[:HEX]}`",
         "tokenizer": f"`{manifest.tokenizer[:HEX]}`",
         "taxonomy, attribute schema": f"`{manifest.taxonomy}`, `{manifest.schema}`",
+        "label map of the category head": f"`{metas['category'].get('label_map', 'not on record')}`",
         "embedding space": f"`{manifest.space}`",
         **{f"head {task}": f"`{head.npz[:HEX]}`" for task, head in manifest.heads.items()},
     }
@@ -46,7 +48,7 @@ def card(models: Path) -> str:
         "",
         "## Data",
         "",
-        *_table(("Head", "Set", "Rows fitted on", "measured on", "Licence", "Commercial use", "Source"), _data(metas)),
+        *_table((*DATA_COLUMNS, "Licence", "Commercial use", "Source"), _data(metas)),
         "",
         "## Thresholds",
         "",
@@ -63,12 +65,12 @@ def card(models: Path) -> str:
 
 def _data(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for task, meta in metas.items():
-        for name, (train, dev, _dropped) in sets_of(meta).items():
+        for name, (train, dev, dropped) in sets_of(meta).items():
             known = DATA_SETS.get(name)
             stated = (
                 (known.licence, "yes" if known.commercial else "no", known.source) if known else (UNKNOWN_SET, "no", "")
             )
-            yield task, name, str(train), str(dev), *stated
+            yield task, name, str(train), str(dev), str(dropped), *stated
 
 
 def _thresholds(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

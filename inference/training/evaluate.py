@@ -259,7 +259,8 @@ def tag_measures(rows: Sequence[data.TagRow], predictors: Predictors) -> list[Me
             msgspec.structs.replace(each, name=f"{each.name} of {label}") for each in metrics.ratio_measures(gold, said)
         ]
         own = [(match.score, hit) for match, hit in zip(found, right, strict=True) if match.label == label]
-        measures.append(metrics.sure_measure(f"precision of {label}", [s for s, _ in own], [r for _, r in own]))
+        sure = metrics.sure_measure(f"precision of {label}", [s for s, _ in own], [r for _, r in own])
+        measures += [sure] if sure.rows else []  # `unknown` never is
     return [*measures, metrics.calibration_measure([match.score for match in found], right)]
 
 

@@ -119,7 +119,7 @@ class Fitter:
         matcher, compared = self._matcher(splits)
         arrays |= matcher
         counts = {name: [len(s.train), len(s.dev), s.dropped] for name, s in splits.items()}
-        meta = {"sets": sets, "rows": counts | compared}
+        meta = {"sets": sets, "rows": counts | compared, "label_map": self.maps.version}
         save_head(self.out, "category", arrays, meta)
         dev = self._category_scores(splits, sets)
         return self._save("category", arrays | self._on_everything(splits, sets, arrays), {**meta, "final": FINAL}, dev)

@@ -107,7 +107,9 @@ def _wandb_run(folder: Path, config: TrainConfig) -> Any:
     try:
         import wandb
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"--wandb needs the wandb extra (pip install 'shangxin[train,wandb]'): {error}") from None
+        raise Misconfigured(
+            f"--wandb needs the wandb extra (in the project's folder: pip install -e '.[train,wandb]'): {error}"
+        ) from None
     decided = (folder / CONFIG_FILE).read_bytes() + (folder / DATA_FILE).read_bytes()
     return wandb.init(
         mode="offline",

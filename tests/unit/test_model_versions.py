@@ -99,7 +99,11 @@ def test_the_card_says_what_a_version_is_made_of_and_how_good_it_is(tmp_path: Pa
     assert served.output.startswith(f"# Model card: {built.version}\n")
     assert CliRunner().invoke(app, ["card", built.version, *models]).output == served.output
     manifest = Versions(tmp_path / "models").show(built.version)
-    for text in (manifest.heads["spans"].npz[:12], manifest.taxonomy, "| safety | hate_en | 8000 | 2666 | MIT | yes |"):
+    for text in (
+        manifest.heads["spans"].npz[:12],
+        manifest.taxonomy,
+        "| safety | hate_en | 8000 | 2666 | 0 | MIT | yes |",
+    ):
         assert text in served.output
     scores = json.loads((WEIGHTS / "spans.json").read_text())["dev"][0]
     assert f"| spans | entity F1 | {scores['score']:.3f} |" in served.output

@@ -158,9 +158,10 @@ def test_label_maps_name_every_label_of_the_training_sets() -> None:
     from inference.taxonomy import load_label_map, load_taxonomy
 
     maps = load_label_map(load_taxonomy())
-    sets = json.loads((DEFAULT_WEIGHTS / "category.json").read_text(encoding="utf-8"))["sets"]
+    head = json.loads((DEFAULT_WEIGHTS / "category.json").read_text(encoding="utf-8"))
+    assert head["label_map"] == maps.version
     columns = {"zh_store_titles": "category", "fashion": "articleType", "pricerunner": "category"}
-    for name, labels in sets.items():
+    for name, labels in head["sets"].items():
         assert set(labels) <= set(maps.maps[f"{name}.{columns[name]}"])
 
 

@@ -54,7 +54,9 @@ def _train(
     try:
         from inference.tuning.start import export, open_trainer
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
+        raise Misconfigured(
+            f"training needs the train extra (in the project's folder: pip install -e '.[train]'): {error}"
+        ) from None
     with progress() as report:
         trainer = open_trainer(config, data, out, report, start or DEFAULT_WEIGHTS, fresh, pseudo, wandb)
         scores = trainer.train()
@@ -238,7 +240,9 @@ def ablate(
         from inference.tuning.ablate import VARIANTS, Start, table
         from inference.tuning.ablate import ablate as measure
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"training needs the train extra (pip install 'shangxin[train]'): {error}") from None
+        raise Misconfigured(
+            f"training needs the train extra (in the project's folder: pip install -e '.[train]'): {error}"
+        ) from None
     folder = data_folder(data)
     names = variant or [n for n, each in VARIANTS.items() if pretrained or each.start is not Start.PRETRAINED]
     with progress() as report:
@@ -298,7 +302,9 @@ def fit(
     try:
         from inference.training.fit import Fitter
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+        raise Misconfigured(
+            f"fitting needs the train extra (in the project's folder: pip install -e '.[train]'): {error}"
+        ) from None
     taxonomy = load_taxonomy()
     with progress() as report:
         try:
@@ -351,7 +357,9 @@ def adapt(
         from inference.training.adapt import adapt as fit_to
         from inference.training.adapt_attributes import adapt_attributes
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"fitting needs the train extra (pip install 'shangxin[train]'): {error}") from None
+        raise Misconfigured(
+            f"fitting needs the train extra (in the project's folder: pip install -e '.[train]'): {error}"
+        ) from None
     source = weights or DEFAULT_WEIGHTS
     with progress() as report:
         try:
