@@ -82,6 +82,7 @@ class BatchConsumer(driver.Consumer):
         if not records and self._current(generation) and not self.should_stop:
             await self._run(self.path.idle())
         if not records:
+            await self._settle_changelogs()
             return records, active
         rest = {}
         for tp, found in records.items():
@@ -115,6 +116,29 @@ class BatchConsumer(driver.Consumer):
         if self._realign and self._position:
             await self.seek_wait(dict(self._position))
         self._realign = False
+
+    async def _settle_changelogs(self) -> None:
+        """While recovery waits for records and a fetch has none: set back positions that are ahead of what was read.
+
+        A fetch from before a rebalance may return after recovery's seek, when Faust drops what it holds; the position
+        is behind those records then, and recovery would wait for them for ever (faust #432).
+        """
+        tables = self.app.tables
+        assert isinstance(tables, TableManager)
+        recovery = tables.recovery
+        if not self.app.in_recovery or not self.flow_active or not tables.changelog_queue.empty():
+            return
+        lost: dict[TP, int] = {}
+        for tp, highwater in recovery.active_highwaters.items():
+            read = recovery.active_offsets.get(tp)
+            if read is None or read >= highwater or tp not in self.assignment():
+                continue
+            position = await self.position(tp)
+            if position is not None and position > read + 1:
+                lost[tp] = read + 1
+        if lost and self.app.in_recovery:
+            self.log.warning("Recovery: records of %s were dropped by a rebalance; reading them again", lost)
+            await self.seek_wait(lost)
 
     async def _deliver(self, tp: TP, records: Sequence[Record]) -> None:
         records = await self._aligned(tp, records)

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CommitFailedError
 
+from stream.batchpath.seams import BatchConsumer
 from stream.errors import SendFailed, SourceMoved
 from stream.kafka.clients import group_id
 from tests.broker.batch_stage import Stage, committed, newest, produce, running, stage_settings, until
@@ -115,6 +117,32 @@ async def test_a_worker_without_partitions_is_ready_and_takes_over(
         await produce(kafka, topics.source, keys(200))
         await until(lambda: topics.committed_all(200))
     assert await topics.counts() == dict(Counter(keys(200)))
+
+
+async def test_changelog_records_that_a_rebalance_dropped_are_read_again(topics: Topics) -> None:
+    """Faust throws away what a fetch from before a rebalance brings after recovery's seek, and then waits for it."""
+    async with running(topics.stage(0)) as first:
+        await produce(topics.bootstrap, topics.source, keys(400))
+        await until(lambda: topics.committed_all(400), first.task)
+    second = topics.stage(1)
+    consumer = second.app.consumer
+    dropped: list[Any] = []
+    assert isinstance(consumer, BatchConsumer)
+    fetch = consumer._getmany
+
+    async def dropping(active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109 (Faust's signature)
+        found = await fetch(active_partitions, timeout)
+        if dropped or not any(tp.topic == second.state.topic for tp in found):
+            return found
+        dropped.append(found)
+        return {}
+
+    consumer._getmany = dropping  # type: ignore[method-assign]
+    async with running(second):
+        assert dropped
+        await produce(topics.bootstrap, topics.source, keys(400))
+        await until(lambda: topics.committed_all(800), second.task)
+    assert await topics.counts() == {key: 2 * count for key, count in Counter(keys(400)).items()}
 
 
 async def test_a_rebalance_in_the_middle_of_a_batch_loses_and_doubles_nothing(topics: Topics) -> None:
