@@ -18,7 +18,7 @@ THRESHOLDS = {
     "most": "answers at most",
 }
 DATA_COLUMNS = "Head", "Set", "Rows fitted on", "measured on", "left out as duplicates"
-UNKNOWN_SET = "not on record"
+UNKNOWN = "not on record"
 
 
 def card(models: Path) -> str:
@@ -34,7 +34,7 @@ def card(models: Path) -> str:
         "shared matrices": f"`{manifest.matrices[:HEX]}`",
         "tokenizer": f"`{manifest.tokenizer[:HEX]}`",
         "taxonomy, attribute schema": f"`{manifest.taxonomy}`, `{manifest.schema}`",
-        "label map of the category head": f"`{metas['category'].get('label_map', 'not on record')}`",
+        "label map of the category head": f"`{metas['category'].get('label_map', UNKNOWN)}`",
         "embedding space": f"`{manifest.space}`",
         **{f"head {task}": f"`{head.npz[:HEX]}`" for task, head in manifest.heads.items()},
     }
@@ -68,7 +68,7 @@ def _data(metas: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for name, (train, dev, dropped) in sets_of(meta).items():
             known = DATA_SETS.get(name)
             stated = (
-                (known.licence, "yes" if known.commercial else "no", known.source) if known else (UNKNOWN_SET, "no", "")
+                (known.licence, "yes" if known.commercial else "no", known.source) if known else (UNKNOWN, "no", "")
             )
             yield task, name, str(train), str(dev), str(dropped), *stated
 

@@ -131,8 +131,11 @@ def _attributes(file: Path, predictors: Predictors, kind: Kind | None) -> Evalua
 
 def _judged(judged: Sequence[tuple[float, bool]]) -> list[Measure]:
     """Of answers with their scores, and whether they are right: precision of the sure ones, calibration."""
-    scores, right = [score for score, _ in judged], [hit for _, hit in judged]
-    return [metrics.sure_measure("precision", scores, right), metrics.calibration_measure(scores, right)]
+    return [metrics.sure_measure("precision", *_apart(judged)), metrics.calibration_measure(*_apart(judged))]
+
+
+def _apart(judged: Sequence[tuple[float, bool]]) -> tuple[list[float], list[bool]]:
+    return [score for score, _ in judged], [hit for _, hit in judged]
 
 
 def pairs_said(answers: Sequence[Mapping[str, Sequence[Value]]]) -> list[set[tuple[str, str]]]:
@@ -194,8 +197,7 @@ def keyword_measures(answers: Sequence[KeywordAnswer]) -> list[Measure]:
         lambda at: metrics.mean_measure("", [each.recall for each in _at(answers, at)]),
     )
     judged = [(score, word.casefold() in each.gold) for each in answers for word, score in each.found]
-    half = metrics.sure_measure("precision", [s for s, _ in judged], [r for _, r in judged], HALF)
-    return [*measures, half, *_judged(judged)]
+    return [*measures, metrics.sure_measure("precision", *_apart(judged), HALF), *_judged(judged)]
 
 
 def keyword_rows(file: Path) -> list[data.AttributeRow]:
@@ -259,7 +261,7 @@ def tag_measures(rows: Sequence[data.TagRow], predictors: Predictors) -> list[Me
             msgspec.structs.replace(each, name=f"{each.name} of {label}") for each in metrics.ratio_measures(gold, said)
         ]
         own = [(match.score, hit) for match, hit in zip(found, right, strict=True) if match.label == label]
-        sure = metrics.sure_measure(f"precision of {label}", [s for s, _ in own], [r for _, r in own])
+        sure = metrics.sure_measure(f"precision of {label}", *_apart(own))
         measures += [sure] if sure.rows else []  # `unknown` never is
     return [*measures, metrics.calibration_measure([match.score for match in found], right)]
 

@@ -74,7 +74,7 @@ def stated_rows(folder: Path, seed: int) -> tuple[list[AttributeRow], list[Attri
         rng = random.Random(f"{seed} {dev}")
         bare = [AttributeRow(row.text, "", (), {}, "spans_zh") for row in texts]
         made = [_stated(row, english, rng, dev) for row in rows]
-        made += [_stated(row, chinese, rng, dev) for row in bare] if chinese.names and chinese.values else []
+        made += [_stated(row, chinese, rng, dev) for row in bare]
         sides.append([row for row in made if row.ask])
     return sides[0], sides[1]
 
