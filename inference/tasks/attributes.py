@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.tasks.reading import Reading
+from inference.tasks.statements import with_stated
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Frame, Units
 from inference.tasks.weights import HeadFile
@@ -14,18 +15,23 @@ WORTH = 0.02
 
 
 class AttributeHead:
-    """meta: `first` and `more`: the least probability of the best value of a name, and of each further one.
-    arrays: `platt` [2]. tagger: the shared one."""
+    """meta: `first` and `more`: the least probability of the best value of a name, and of each further one; `stated`:
+    the probability of what the text states outright. arrays: `platt` [2]. tagger: the shared one."""
 
     def __init__(self, file: HeadFile, tagger: HeadFile) -> None:
         self.tagger = Tagger({**tagger.arrays, "platt": file.arrays["platt"]})
         self.first, self.more = float(file.meta["first"]), float(file.meta["more"])
+        self.stated = float(file.meta["stated"])
 
     def find(self, reading: Reading, names: Sequence[str]) -> list[list[Found]]:
         """Accepted values of each of these names of the reading, the likeliest first."""
         least = min(self.first, self.more)
         found = self.tagger.find(reading.units, reading.of(names), least)
-        return [accept(each, self.first, self.more) for each in found]
+        told = [
+            with_stated(each, reading.stated.get(name, ()), self.stated)
+            for name, each in zip(names, found, strict=True)
+        ]
+        return [accept(each, self.first, self.more) for each in told]
 
     def words(self, reading: Reading, name: str) -> list[Found]:
         """Stretches of a name of the reading from WORTH on, whatever the thresholds: signs of keywords, not answers."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 from inference.model.prompt import NAMES_A_PROMPT, Prompt, name_vectors
+from inference.tasks.statements import Stretch, stated_units
 from inference.tasks.units import Units, make_frame
 
 Floats = NDArray[np.float32]
@@ -17,11 +18,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Reading:
-    """names: those of one prompt, in order; vectors: fp32 [N, 384]."""
+    """names: those of one prompt, in order; vectors: fp32 [N, 384]. stated: what the text states of a name outright,
+    (first, last) units; only names of which it does."""
 
     units: Units
     names: tuple[str, ...]
     vectors: Floats
+    stated: Mapping[str, tuple[Stretch, ...]] = field(default_factory=dict)
 
     def of(self, names: Sequence[str]) -> Floats:
         """Vectors of some of the names."""
@@ -31,7 +34,9 @@ class Reading:
 def read(text: str, names: Sequence[str], prompt: Prompt, encoded: Encoded) -> Reading:
     """What one prompt came to."""
     frame = make_frame(text, encoded.offsets[: prompt.text])
-    return Reading(frame.units(encoded.states[: prompt.text]), tuple(names), name_vectors(encoded.states, prompt))
+    stated = {name: places for name in names if (places := stated_units(text, name, frame))}
+    units = frame.units(encoded.states[: prompt.text])
+    return Reading(units, tuple(names), name_vectors(encoded.states, prompt), stated)
 
 
 def in_prompts(names: Sequence[str], always: Sequence[str] = ()) -> list[tuple[str, ...]]:

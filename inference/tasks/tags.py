@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.tasks.reading import Reading
+from inference.tasks.statements import with_stated
 from inference.tasks.tag_wording import NUMBER, Place, measured, occurrence, place_of, polarity, rival
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Units
@@ -52,10 +53,12 @@ class TagFinder:
 
     def __init__(self, attributes: HeadFile, tagger: HeadFile) -> None:
         self._tagger = Tagger({**tagger.arrays, "platt": attributes.arrays["platt"]})
+        self._stated = float(attributes.meta["stated"])
 
     def find(self, reading: Reading, name: str) -> list[Found]:
         """Stretches for a name of the reading, from LEAST on, the likeliest first."""
-        return self._tagger.find(reading.units, reading.of((name,)), LEAST)[0]
+        found = self._tagger.find(reading.units, reading.of((name,)), LEAST)[0]
+        return with_stated(found, reading.stated.get(name, ()), self._stated)
 
 
 class TagHead:

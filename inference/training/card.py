@@ -15,6 +15,7 @@ THRESHOLDS = {
     "first": "least probability of an attribute's best value",
     "more": "least probability of each further value",
     "least": "least probability of an answer",
+    "stated": "probability of a value that the text states outright",
     "most": "answers at most",
 }
 DATA_COLUMNS = "Head", "Set", "Rows fitted on", "measured on", "left out as duplicates"

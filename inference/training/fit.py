@@ -27,13 +27,14 @@ from inference.training.fit_category import Listing, best_heat, fit_matcher, wit
 from inference.training.fit_keywords import KeywordRow, fit_keywords, gold_words
 from inference.training.fit_spans import fit_span_tagger
 from inference.training.fit_tags import HAND_COUNT, fit_tag_head, labelled_by_hand, make_pairs
-from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds
+from inference.training.fit_thresholds import fit_attribute_thresholds, fit_span_thresholds, stated_right, stated_score
 from inference.training.licences import rows_by_set
-from inference.training.metrics import Measure
+from inference.training.metrics import Measure, f1_measure
 from inference.training.predictors import Predictors, Report
 from inference.training.softmax import best_temperature, fit_softmax
 from inference.training.splits import Split, number_of, sample
-from inference.training.tagging import attribute_text
+from inference.training.stated import stated_rows
+from inference.training.tagging import attribute_text, pairs_of
 
 COSTS = {"zh_store_titles": 10.0, "fashion": 10.0, "pricerunner": 10.0}
 """Weight of the loss against the L2 penalty: 3 to 60 are within half a point on store titles."""
@@ -60,6 +61,8 @@ SOURCE_WEIGHTS = {
 }
 """Of a row's loss in the comparison with names; pricerunner repeats 10 labels, names are each node's only row."""
 HEAT_ROWS = 500
+STATED_SEED = 13
+NEVER_SEEN = "micro F1 of values stated under names of no set"
 FINAL = "known-label models: fitted again on train and dev rows together after dev chose and measured them"
 THREADS = 1
 """Sums in torch depend on the number of threads; one thread gives the same weights on every run of a machine."""
@@ -236,9 +239,19 @@ class Fitter:
         readings = predictors.read("listings", [attribute_text(row) for row in rows], [row.ask for row in rows])
         whole = [(row, each[0]) for row, each in zip(rows, readings, strict=True) if len(each) == 1]
         arrays, meta = fit_attribute_thresholds(predictors.tagger, [r for r, _ in whole], [x for _, x in whole])
+        stated = stated_right(split.train)  # not of dev: what is stated there is to be measured
+        meta |= {"stated": stated_score(*stated), "statements": list(stated)}
         meta |= {"rows": _counts(split.train, split.dev), "dropped": split.dropped}
         save_head(self.out, "attributes", arrays, meta)
-        return self._save("attributes", arrays, meta, self._measured("attributes", "attributes/dev.jsonl.gz"))
+        dev = self._measured("attributes", "attributes/dev.jsonl.gz") + self._names_never_seen()
+        return self._save("attributes", arrays, meta, dev)
+
+    def _names_never_seen(self) -> list[Measure]:
+        _, rows = stated_rows(self.data, STATED_SEED)
+        answers = self._predictors().attributes(rows)
+        said = [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
+        gold = [pairs_of(row.values) for row in rows]
+        return [f1_measure(NEVER_SEEN, gold, said)] if rows else []
 
     def _spans(self) -> list[Measure]:
         split = corpora.span_split(self.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inference.model.encoder import Encoded
 from inference.tasks.reading import Reading
 from inference.tasks.spans import LABELS, SpanHead
+from inference.tasks.statements import statements
 from inference.tasks.tagger import WORTH, Found, Tagger
 from inference.tasks.weights import HeadFile, as_stored
 from inference.training.data import AttributeRow, SpanRow
@@ -71,6 +72,24 @@ def fit_attribute_thresholds(tagger: HeadFile, rows: list[AttributeRow], reading
         first = max(THRESHOLDS, key=lambda at: attribute_f1(rows, units, found, at, more))
         more = max(THRESHOLDS, key=lambda at: attribute_f1(rows, units, found, first, at))
     return {"platt": line}, {"first": first, "more": more}
+
+
+def stated_right(rows: Iterable[AttributeRow]) -> tuple[int, int]:
+    """Of what the rows' texts state outright of the names asked: how often it is a gold value, and how often there is
+    something stated."""
+    hits = [
+        (name, text[start:end].strip().casefold()) in gold
+        for row in rows
+        for text, gold in [(attribute_text(row), pairs_of(row.values))]
+        for name in row.ask
+        for start, end in statements(text, name)
+    ]
+    return sum(hits), len(hits)
+
+
+def stated_score(right: int, said: int) -> float:
+    """Its probability, with one more of each kind (rule of succession): some thirty statements prove no certainty."""
+    return round((right + 1) / (said + 2), 4)
 
 
 def _found(

@@ -75,20 +75,23 @@ OWN_SCHEMA = {
     "attributes": {
         "hue": {"en": "Color", "zh": "颜色", "type": "text"},
         "maker": {"en": "Brand", "zh": "品牌", "type": "text"},
+        "pull": {"en": "Draw Weight", "zh": "拉力", "type": "text"},
     },
-    "nodes": {"arch": ["hue", "maker"], "aqua": ["hue"], "bee": []},
+    "nodes": {"arch": ["hue", "maker", "pull"], "aqua": ["hue"], "bee": []},
 }
 OWN_LISTINGS = [
-    ("Recurve bow for beginners, black", "arch", {"Color": "black"}),
-    ("Submersible aquarium heater for large tanks, red", "aqua", {"Color": "red"}),
-    ("Hive frames for honey bees, yellow", "bee", {}),
-    ("反曲弓 新手套装 黑色", "arch", {"颜色": "黑色"}),
-    ("鱼缸加热棒 红色", "aqua", {"颜色": "红色"}),
+    ("Recurve bow for beginners, black", "", "arch", {"Color": "black"}),
+    ("Recurve bow for beginners", "Draw Weight: 40 lb; two limbs", "arch", {"Draw Weight": "40 lb"}),
+    ("Submersible aquarium heater for large tanks, red", "", "aqua", {"Color": "red"}),
+    ("Hive frames for honey bees, yellow", "", "bee", {}),
+    ("反曲弓 新手套装 黑色", "拉力：40磅，送护臂", "arch", {"颜色": "黑色", "拉力": "40磅"}),
+    ("鱼缸加热棒 红色", "", "aqua", {"颜色": "红色"}),
 ]
 
 
 def test_a_taxonomy_never_seen_needs_a_build_alone(tmp_path: Path) -> None:
-    """Names of categories that no row had; attributes are asked where its own schema says, under their usual names."""
+    """Names of categories that no row had; attributes are asked where its own schema says, and one that no labelled set
+    has is read off the text that states it."""
     taxonomy, _ = files(tmp_path, NAMES_SPEAK)
     schema = tmp_path / "attributes.json"
     schema.write_text(json.dumps(OWN_SCHEMA), encoding="utf-8")
@@ -96,8 +99,8 @@ def test_a_taxonomy_never_seen_needs_a_build_alone(tmp_path: Path) -> None:
     out = tmp_path / "models"
     done = CliRunner().invoke(app, ["build", "--taxonomy", str(taxonomy), "--schema", str(schema), "--out", str(out)])
     assert done.exit_code == 0, done.output
-    rows = [ListingInput(title=title) for title, *_ in OWN_LISTINGS]
-    for (answer, _), (_, node, values) in zip(LocalEngine.open(out, 1).answer(rows), OWN_LISTINGS, strict=True):
+    rows = [ListingInput(title=title, description=more) for title, more, *_ in OWN_LISTINGS]
+    for (answer, _), (*_, node, values) in zip(LocalEngine.open(out, 1).answer(rows), OWN_LISTINGS, strict=True):
         assert isinstance(answer, ListingResult)
         assert answer.nodes[0].node == node
         assert {each.label: each.text for each in answer.attributes} == values

@@ -1,0 +1,114 @@
+"""What a text states outright: a name, a sign, a value ("Draw Weight: 40 lb", "【拉力】40磅").
+
+The tagger reads names that it learned; a platform's schema has others, and sellers' descriptions are full of lines
+like these. Such a line needs no model: it is a second opinion beside the tagger's, and its score is how often labelled
+listings agree with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from inference.model.tokenizer import IDEOGRAPH
+from inference.tasks.tagger import Found
+from inference.tasks.units import HALF_WIDTH, Frame
+
+LONGEST, CHARACTERS = 12, 80
+"""Units, and characters, of the longest value that is taken for one: what goes on is prose."""
+BEFORE = 40
+"""Characters before a name that are looked at."""
+MOST = 4
+"""Stretches of a name: the first statements of a text, and the parts of a list."""
+PATTERNS = 4_096
+"""Names whose patterns are kept: two schemas of the size of the largest platforms' attribute lists a category."""
+_SIGN = r"[:：=]"
+_UNIT = r"(?:\s*[(（][^()（）\n]{1,20}[)）])?"
+_VALUE = re.compile(
+    rf"(?:(?![;；|｜【〔•·。!！?？、\n\t]|{_SIGN}|[,，.](?!\d)).|(?<=\d):(?=\d)){{1,{CHARACTERS}}}",
+)
+"""To the first sign that ends a statement or begins another; a comma, a point or a colon inside a number ends none."""
+_GAP = re.compile(rf"(?<=[{IDEOGRAPH}])\s+(?=[{IDEOGRAPH}])|\s{{2,}}")
+"""Ideographs apart are words apart; so is what stands in columns."""
+_LAST_WORD = re.compile(rf"\s+[{IDEOGRAPH}]+\s*$")
+_LONGER = re.compile(r"[A-Z][\w/&-]* $")
+"""A capital word before a capital name: the name is a longer one ("Applicable Material: metal")."""
+_ENDS = " \"'“”‘’)）]"
+
+Stretch = tuple[int, int]
+
+
+def statements(text: str, name: str) -> list[Stretch]:
+    """Values that the text states of a name, (start, end) in code points, half open; at most MOST. The name stands as
+    a whole, in any case, before a colon or an equals sign, in brackets, or at a line's start before a dash."""
+    plain = text.translate(HALF_WIDTH)
+    words = name.translate(HALF_WIDTH).split()
+    if not words or words[0].casefold() not in plain.casefold():
+        return []
+    found: list[Stretch] = []
+    for match in _pattern(" ".join(words)).finditer(plain):
+        at = match.start()
+        if not _LONGER.search(plain, max(0, at - BEFORE), at) or not plain[at].isupper():
+            found += _values(plain, match.end())
+    return found[:MOST]
+
+
+def stated_units(text: str, name: str, frame: Frame) -> tuple[Stretch, ...]:
+    """The same as (first, last) units; those that the prompt had room for, of LONGEST units at most."""
+    found = []
+    for start, end in statements(text, name):
+        first, after = int(np.searchsorted(frame.starts, start)), int(np.searchsorted(frame.ends, end, "right"))
+        whole = first < after <= len(frame) and frame.starts[first] == start and frame.ends[after - 1] == end
+        if whole and after - first <= LONGEST:
+            found.append((first, after - 1))
+    return tuple(found)
+
+
+def with_stated(found: Sequence[Found], stated: Sequence[Stretch], score: float) -> list[Found]:
+    """Candidates of one name, with what is stated among them at `score` or more, the likeliest first. A likelier
+    candidate that overlaps stays in its place."""
+    kept = list(found)
+    for first, last in stated:
+        same = [each.score for each in kept if (each.first, each.last) == (first, last)]
+        over = [each for each in kept if each.first <= last and first <= each.last]
+        if any(each.score > score for each in over):
+            continue
+        kept = [each for each in kept if each not in over] + [Found(first, last, max([score, *same]))]
+    return sorted(kept, key=lambda each: (-each.score, each.first))
+
+
+@lru_cache(PATTERNS)
+def _pattern(name: str) -> re.Pattern[str]:
+    words = r"\s+".join(re.escape(word) for word in name.split(" "))
+    line = r"(?:^|(?<=[;；|｜•·])|(?<=[.。] ))[^\S\n]*"
+    return re.compile(
+        rf"(?<![^\W_]){words}{_UNIT}\s*{_SIGN}\s*|[【\[]\s*{words}\s*[】\]]{_SIGN}?\s*|{line}{words}{_UNIT}\s+[-–—]\s+",
+        re.IGNORECASE | re.MULTILINE,
+    )
+
+
+def _values(text: str, start: int) -> Iterator[Stretch]:
+    """The value that begins here, and where it is a list ("红色、蓝色") its further parts."""
+    for at in range(MOST):
+        match = _VALUE.match(text, start)
+        if match is None or match.end() - start == CHARACTERS:
+            return
+        end, after = match.end(), text[match.end() : match.end() + 1]
+        if after and re.match(_SIGN, after):
+            # What follows is another statement: its name is known from the value where ideographs stand apart.
+            cut = _LAST_WORD.search(text, start, end)
+            if cut is None or at:
+                return
+            end = cut.start()
+        if gap := _GAP.search(text, start, end):
+            end = gap.start()
+        value = text[start:end].rstrip(_ENDS)
+        if not value or not value[0].isalnum():
+            return
+        yield start, start + len(value)
+        if after != "、":
+            return
+        start = match.end() + 1

@@ -1,0 +1,117 @@
+"""What a text states outright, and what only looks so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.tasks.statements import LONGEST, MOST, stated_units, statements, with_stated
+from inference.tasks.tagger import Found
+from inference.tasks.units import Frame, make_frame
+from inference.training.data import AttributeRow
+from inference.training.fit_thresholds import stated_right, stated_score
+
+SIGNS = "aZ9 红：:=-【】[]()（）；;,，.。、|\n\t"
+
+
+def frame_of(text: str) -> Frame:
+    """One token a character."""
+    at = np.arange(len(text), dtype=np.int32)
+    return make_frame(text, np.stack([at, at + 1], 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("Recurve bow\nDraw Weight: 40 lb\nHand: Right", "draw weight", ["40 lb"]),
+        (
+            "Chair\nSeat Height: 45-55 cm | Weight Capacity: 1,300.5 lbs | Warranty: 5 years",
+            "Weight Capacity",
+            ["1,300.5 lbs"],
+        ),
+        ("Screen, ratio = 16:9, thin", "Ratio", ["16:9"]),
+        ("Bow\nWeight (lb): 4.5. Length: 60 in.", "Weight", ["4.5"]),
+        ("Hive\nFrames per Box - 10", "Frames per Box", ["10"]),
+        ("反曲弓\n拉力：40磅；惯用手：右手", "惯用手", ["右手"]),
+        ("鱼缸加热棒 【缸体容量】60升", "缸体容量", ["60升"]),
+        ("面料：纯棉 厚度：常规 适用季节：夏季", "面料", ["纯棉"]),
+        ("颜色：红色、蓝色、黑色 包邮", "颜色", ["红色", "蓝色", "黑色"]),
+        ("尺寸：40 x 60 厘米", "尺寸", ["40 x 60 厘米"]),
+        ("Ｃｏｌｏｒ：Ｒｅｄ", "Color", ["Ｒｅｄ"]),
+        ("Color: red\nColor: blue", "Color", ["red", "blue"]),
+    ],
+)
+def test_a_statement_gives_its_value(text: str, name: str, values: list[str]) -> None:
+    assert [text[start:end] for start, end in statements(text, name)] == values
+    frame = frame_of(text)
+    found = [text[frame.starts[first] : frame.ends[last]] for first, last in stated_units(text, name, frame)]
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Red cotton dress", "Color"),
+        ("Colored: pencils", "Color"),
+        ("Watercolor: pencils", "Color"),
+        ("Cleaner\nApplicable Material: metal", "Material"),  # the name is a longer one
+        ("最大拉力：40磅", "拉力"),
+        ("Seat Height: 45 cm Weight Capacity: 300 lbs", "Seat Height"),  # where the value ends is not told
+        ("Power drill - Color - matters", "Color"),
+        ("Color:", "Color"),
+        ("Color: (see picture)", "Color"),
+        ("any", ""),
+    ],
+)
+def test_what_is_not_one_gives_nothing(text: str, name: str) -> None:
+    assert statements(text, name) == []
+
+
+def test_prose_and_what_was_cut_off_are_no_values() -> None:
+    assert statements("Care: " + "wash it by hand " * 9, "Care") == []
+    text = "Care: " + "wash it by hand in " * 3
+    assert statements(text, "Care")
+    assert stated_units(text, "Care", frame_of(text)) == ()
+    text = "Draw Weight: 40 lb"
+    assert stated_units(text, "Draw Weight", frame_of(text[:-1])) == ()
+    assert len(frame_of("a " * (LONGEST + 1))) == LONGEST + 1
+
+
+@given(st.text(SIGNS, max_size=60), st.text(SIGNS, max_size=4))
+def test_any_text_gives_stretches_of_itself(text: str, name: str) -> None:
+    found = statements(text, name)
+    assert len(found) <= MOST
+    for start, end in found:
+        assert 0 <= start < end <= len(text)
+        assert text[start].isalnum()
+        assert not text[end - 1].isspace()
+
+
+def test_long_texts_take_no_longer_than_their_length() -> None:
+    for text in ("A" * 100_000 + " Color: red", "Color:" + " " * 100_000 + "红", "Color: 红" + " " * 100_000 + "红:"):
+        assert len(statements(text, "Color")) <= 1
+
+
+def test_a_statement_is_a_second_opinion() -> None:
+    sure, doubtful = Found(0, 1, 0.95), Found(4, 5, 0.3)
+    assert with_stated([sure, doubtful], [], 0.9) == [sure, doubtful]
+    assert with_stated([sure, doubtful], [(4, 5)], 0.9) == [sure, Found(4, 5, 0.9)]
+    assert with_stated([doubtful], [(5, 7)], 0.9) == [Found(5, 7, 0.9)]  # it stands in place of what it overlaps
+    assert with_stated([sure], [(1, 3)], 0.9) == [sure]  # but not of what is likelier
+    assert with_stated([sure], [(0, 1)], 0.9) == [sure]
+    assert with_stated([], [(2, 2), (4, 4)], 0.9) == [Found(2, 2, 0.9), Found(4, 4, 0.9)]
+
+
+def test_its_score_is_how_often_labelled_rows_agree() -> None:
+    rows = [
+        AttributeRow(
+            "Bow", "Hand: right; Color: red", ("Hand", "Color", "Size"), {"Hand": ("Right",), "Color": ("blue",)}
+        ),
+        AttributeRow("Bow, red", "", ("Color",), {"Color": ("red",)}),
+    ]
+    assert stated_right(rows) == (1, 2)
+    assert stated_score(1, 2) == 0.5
+    assert stated_score(0, 0) == 0.5
+    assert stated_score(33, 35) == pytest.approx(34 / 37, abs=1e-4)
