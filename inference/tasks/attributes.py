@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.tasks.reading import Reading
-from inference.tasks.statements import with_stated
+from inference.tasks.statements import not_of_others, with_stated
 from inference.tasks.tagger import Found, Tagger
 from inference.tasks.units import Frame, Units
 from inference.tasks.weights import HeadFile
@@ -27,11 +27,13 @@ class AttributeHead:
         """Accepted values of each of these names of the reading, the likeliest first."""
         least = min(self.first, self.more)
         found = self.tagger.find(reading.units, reading.of(names), least)
-        told = [
-            with_stated(each, reading.stated.get(name, ()), self.stated)
-            for name, each in zip(names, found, strict=True)
-        ]
-        return [accept(each, self.first, self.more) for each in told]
+        if reading.stated:
+            found = [self._told(reading, *pair) for pair in zip(names, found, strict=True)]
+        return [accept(each, self.first, self.more) for each in found]
+
+    def _told(self, reading: Reading, name: str, found: Sequence[Found]) -> list[Found]:
+        own = not_of_others(found, reading.stated, name)
+        return with_stated(own, reading.stated.get(name, ()), self.stated)
 
     def words(self, reading: Reading, name: str) -> list[Found]:
         """Stretches of a name of the reading from WORTH on, whatever the thresholds: signs of keywords, not answers."""

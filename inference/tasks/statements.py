@@ -8,7 +8,7 @@ listings agree with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +36,7 @@ _GAP = re.compile(rf"(?<=[{IDEOGRAPH}])\s+(?=[{IDEOGRAPH}])|\s{{2,}}")
 _LAST_WORD = re.compile(rf"\s+[{IDEOGRAPH}]+\s*$")
 _LONGER = re.compile(r"[A-Z][\w/&-]* $")
 """A capital word before a capital name: the name is a longer one ("Applicable Material: metal")."""
+_WORD = re.compile(rf"[{IDEOGRAPH}]|[^\W_{IDEOGRAPH}]+")
 _ENDS = " \"'“”‘’)）]"
 
 Stretch = tuple[int, int]
@@ -78,6 +79,24 @@ def with_stated(found: Sequence[Found], stated: Sequence[Stretch], score: float)
             continue
         kept = [each for each in kept if each not in over] + [Found(first, last, max([score, *same]))]
     return sorted(kept, key=lambda each: (-each.score, each.first))
+
+
+def not_of_others(found: Sequence[Found], stated: Mapping[str, tuple[Stretch, ...]], name: str) -> list[Found]:
+    """Candidates of a name but those that the text states of another: of 359 pairs of a statement and another name that
+    the labelled rows ask, one value is gold for both. Names that share a word ("Type", "Product Type") share values."""
+    words, mine = set(_WORD.findall(name.casefold())), stated.get(name, ())
+    others = [
+        place
+        for other, places in stated.items()
+        if not words & set(_WORD.findall(other.casefold()))
+        for place in places
+    ]
+    return [
+        each
+        for each in found
+        if (each.first, each.last) in mine
+        or not any(each.first <= last and first <= each.last for first, last in others)
+    ]
 
 
 @lru_cache(PATTERNS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.tasks.statements import LONGEST, MOST, stated_units, statements, with_stated
+from inference.tasks.statements import LONGEST, MOST, not_of_others, stated_units, statements, with_stated
 from inference.tasks.tagger import Found
 from inference.tasks.units import Frame, make_frame
 from inference.training.data import AttributeRow
@@ -102,6 +102,17 @@ def test_a_statement_is_a_second_opinion() -> None:
     assert with_stated([sure], [(1, 3)], 0.9) == [sure]  # but not of what is likelier
     assert with_stated([sure], [(0, 1)], 0.9) == [sure]
     assert with_stated([], [(2, 2), (4, 4)], 0.9) == [Found(2, 2, 0.9), Found(4, 4, 0.9)]
+
+
+def test_what_is_stated_of_one_name_is_no_value_of_another() -> None:
+    stated = {"Material": ((3, 4),), "颜色": ((6, 6),)}
+    elsewhere, over = Found(0, 0, 0.6), Found(4, 5, 0.9)
+    assert not_of_others([over, elsewhere], stated, "Color") == [elsewhere]
+    assert not_of_others([over, elsewhere], stated, "Sole Material") == [over, elsewhere]
+    assert not_of_others([Found(6, 6, 0.4)], stated, "主颜色") == [Found(6, 6, 0.4)]
+    assert not_of_others([Found(6, 6, 0.4)], stated, "尺寸") == []
+    both = {**stated, "Color": ((3, 4),)}
+    assert not_of_others([Found(3, 4, 0.2)], both, "Color") == [Found(3, 4, 0.2)]
 
 
 def test_its_score_is_how_often_labelled_rows_agree() -> None:
