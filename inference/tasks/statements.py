@@ -104,7 +104,7 @@ def _pattern(name: str) -> re.Pattern[str]:
     words = r"\s+".join(re.escape(word) for word in name.split(" "))
     line = r"(?:^|(?<=[;；|｜•·])|(?<=[.。] ))[^\S\n]*"
     return re.compile(
-        rf"(?<![^\W_]){words}{_UNIT}\s*{_SIGN}\s*|[【\[]\s*{words}\s*[】\]]{_SIGN}?\s*|{line}{words}{_UNIT}\s+[-–—]\s+",
+        rf"(?<![^\W_]|[/&-]){words}{_UNIT}\s*{_SIGN}\s*|[【\[]\s*{words}\s*[】\]]{_SIGN}?\s*|{line}{words}{_UNIT}\s+[-–—]\s+",
         re.IGNORECASE | re.MULTILINE,
     )
 

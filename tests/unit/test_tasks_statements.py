@@ -56,6 +56,7 @@ def test_a_statement_gives_its_value(text: str, name: str, values: list[str]) ->
         ("Red cotton dress", "Color"),
         ("Colored: pencils", "Color"),
         ("Watercolor: pencils", "Color"),
+        ("Page Color/Theme: white", "Theme"),
         ("Cleaner\nApplicable Material: metal", "Material"),  # the name is a longer one
         ("最大拉力：40磅", "拉力"),
         ("Seat Height: 45 cm Weight Capacity: 300 lbs", "Seat Height"),  # where the value ends is not told
