@@ -14,6 +14,7 @@ from inference.model.assemble import assemble_both, encoder_id
 from inference.model.backbone import ROLES, parts_of
 from inference.model.encoder import Encoder
 from inference.model.text import compose
+from inference.model.vocabulary import VOCABULARY_FILE
 from inference.tasks.bundle import TAGGER
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import Taxonomy
@@ -40,7 +41,10 @@ def open_encodings(cache: Path, weights: Path, threads: int, keep: bool) -> Enco
 
 
 def begin_weights(folder: Path, source: Path = DEFAULT_WEIGHTS) -> None:
-    """Give a folder without them the encoder's parts and the tagger of another."""
+    """Give a new folder the encoders' parts and the tagger of another. One that has a vocabulary is a run's own: ranges
+    of another adapter would round its states wrongly, and without any it is computed in full precision."""
+    if (folder / VOCABULARY_FILE).is_file():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     records = f"{ROLES[1]}.json", f"{RANGES}.json"
     for name in (*parts_of(ROLES[0]), *parts_of(ROLES[1]), *records, f"{TAGGER}.npz", f"{TAGGER}.json"):
