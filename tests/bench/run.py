@@ -72,10 +72,13 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     settings = load_settings()
+    every = variants(args.count, args.listings, settings)
+    if unknown := {*(args.only or ())} - {each.name for each in every}:
+        parser.error(f"--only: one of {[each.name for each in every]}; got {sorted(unknown)}")
     own = settings.model_copy(update={"stack": settings.stack.model_copy(update={"run_dir": args.out / "stack"})})
     with Stack(own, keep_state=False) as stack:
         addresses = stack.addresses
-        chosen = [v for v in variants(args.count, args.listings, settings) if not args.only or v.name in args.only]
+        chosen = [each for each in every if not args.only or each.name in args.only]
         rounds = _rounds(chosen, args, addresses)
         result = {
             "broker": f"{addresses.broker_kind} {addresses.broker_version}",
