@@ -16,24 +16,28 @@ WORTH = 0.02
 
 class AttributeHead:
     """meta: `first` and `more`: the least probability of the best value of a name, and of each further one; `stated`:
-    the probability of what the text states outright. arrays: `platt` [2]. tagger: the shared one."""
+    the probability of what the text states outright; heads fitted before statements were read have none.
+    arrays: `platt` [2]. tagger: the shared one."""
 
     def __init__(self, file: HeadFile, tagger: HeadFile) -> None:
         self.tagger = Tagger({**tagger.arrays, "platt": file.arrays["platt"]})
         self.first, self.more = float(file.meta["first"]), float(file.meta["more"])
-        self.stated = float(file.meta["stated"])
+        self._stated: float | None = file.meta.get("stated")
 
     def find(self, reading: Reading, names: Sequence[str]) -> list[list[Found]]:
         """Accepted values of each of these names of the reading, the likeliest first."""
-        least = min(self.first, self.more)
-        found = self.tagger.find(reading.units, reading.of(names), least)
-        if reading.stated:
-            found = [self._told(reading, *pair) for pair in zip(names, found, strict=True)]
+        found = self.candidates(reading, names, min(self.first, self.more))
         return [accept(each, self.first, self.more) for each in found]
 
-    def _told(self, reading: Reading, name: str, found: Sequence[Found]) -> list[Found]:
-        own = not_of_others(found, reading.stated, name)
-        return with_stated(own, reading.stated.get(name, ()), self.stated)
+    def candidates(self, reading: Reading, names: Sequence[str], least: float) -> list[list[Found]]:
+        """Of each of these names, the likeliest first: what the tagger finds from `least` on, and what is stated."""
+        found = self.tagger.find(reading.units, reading.of(names), least)
+        if self._stated is None or not reading.stated:
+            return found
+        return [
+            with_stated(not_of_others(each, reading.stated, name), reading.stated.get(name, ()), self._stated)
+            for name, each in zip(names, found, strict=True)
+        ]
 
     def words(self, reading: Reading, name: str) -> list[Found]:
         """Stretches of a name of the reading from WORTH on, whatever the thresholds: signs of keywords, not answers."""

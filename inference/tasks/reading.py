@@ -34,9 +34,8 @@ class Reading:
 def read(text: str, names: Sequence[str], prompt: Prompt, encoded: Encoded) -> Reading:
     """What one prompt came to."""
     frame = make_frame(text, encoded.offsets[: prompt.text])
-    stated = {name: places for name in names if (places := stated_units(text, name, frame))}
     units = frame.units(encoded.states[: prompt.text])
-    return Reading(units, tuple(names), name_vectors(encoded.states, prompt), stated)
+    return Reading(units, tuple(names), name_vectors(encoded.states, prompt), stated_units(text, names, frame))
 
 
 def in_prompts(names: Sequence[str], always: Sequence[str] = ()) -> list[tuple[str, ...]]:

@@ -46,8 +46,12 @@ def statements(text: str, name: str) -> list[Stretch]:
     """Values that the text states of a name, (start, end) in code points, half open; at most MOST. The name stands as
     a whole, in any case, before a colon or an equals sign, in brackets, or at a line's start before a dash."""
     plain = text.translate(HALF_WIDTH)
+    return _statements(plain, plain.casefold(), name)
+
+
+def _statements(plain: str, folded: str, name: str) -> list[Stretch]:
     words = name.translate(HALF_WIDTH).split()
-    if not words or words[0].casefold() not in plain.casefold():
+    if not words or words[0].casefold() not in folded:
         return []
     found: list[Stretch] = []
     for match in _pattern(" ".join(words)).finditer(plain):
@@ -57,10 +61,18 @@ def statements(text: str, name: str) -> list[Stretch]:
     return found[:MOST]
 
 
-def stated_units(text: str, name: str, frame: Frame) -> tuple[Stretch, ...]:
-    """The same as (first, last) units; those that the prompt had room for, of LONGEST units at most."""
+def stated_units(text: str, names: Sequence[str], frame: Frame) -> dict[str, tuple[Stretch, ...]]:
+    """The same of several names, as (first, last) units: those that the prompt had room for, of LONGEST units at most;
+    only names of which there are."""
+    plain = text.translate(HALF_WIDTH)
+    folded = plain.casefold()
+    found = {name: _in_units(_statements(plain, folded, name), frame) for name in names}
+    return {name: places for name, places in found.items() if places}
+
+
+def _in_units(stated: Sequence[Stretch], frame: Frame) -> tuple[Stretch, ...]:
     found = []
-    for start, end in statements(text, name):
+    for start, end in stated:
         first, after = int(np.searchsorted(frame.starts, start)), int(np.searchsorted(frame.ends, end, "right"))
         whole = first < after <= len(frame) and frame.starts[first] == start and frame.ends[after - 1] == end
         if whole and after - first <= LONGEST:
@@ -73,11 +85,9 @@ def with_stated(found: Sequence[Found], stated: Sequence[Stretch], score: float)
     candidate that overlaps stays in its place."""
     kept = list(found)
     for first, last in stated:
-        same = [each.score for each in kept if (each.first, each.last) == (first, last)]
         over = [each for each in kept if each.first <= last and first <= each.last]
-        if any(each.score > score for each in over):
-            continue
-        kept = [each for each in kept if each not in over] + [Found(first, last, max([score, *same]))]
+        if all(each.score <= score for each in over):
+            kept = [each for each in kept if each not in over] + [Found(first, last, score)]
     return sorted(kept, key=lambda each: (-each.score, each.first))
 
 

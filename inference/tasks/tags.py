@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.tasks.attributes import AttributeHead
 from inference.tasks.reading import Reading
-from inference.tasks.statements import with_stated
 from inference.tasks.tag_wording import NUMBER, Place, measured, occurrence, place_of, polarity, rival
-from inference.tasks.tagger import Found, Tagger
+from inference.tasks.tagger import Found
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile
 
@@ -49,16 +49,14 @@ class Said:
 
 
 class TagFinder:
-    """The tagger, asked more than it would answer. attributes: the head whose calibration its scores have."""
+    """The attributes head, asked more than it would answer."""
 
     def __init__(self, attributes: HeadFile, tagger: HeadFile) -> None:
-        self._tagger = Tagger({**tagger.arrays, "platt": attributes.arrays["platt"]})
-        self._stated = float(attributes.meta["stated"])
+        self._head = AttributeHead(attributes, tagger)
 
     def find(self, reading: Reading, name: str) -> list[Found]:
         """Stretches for a name of the reading, from LEAST on, the likeliest first."""
-        found = self._tagger.find(reading.units, reading.of((name,)), LEAST)[0]
-        return with_stated(found, reading.stated.get(name, ()), self._stated)
+        return self._head.candidates(reading, (name,), LEAST)[0]
 
 
 class TagHead:

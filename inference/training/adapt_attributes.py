@@ -25,6 +25,7 @@ from inference.tasks.weights import HeadFile, load_head, save_head
 from inference.taxonomy import load_taxonomy
 from inference.training.answers import open_encodings
 from inference.training.data import AttributeRow, read_attribute_rows
+from inference.training.evaluate import pairs_said
 from inference.training.fit_thresholds import fit_attribute_thresholds
 from inference.training.metrics import Measure, f1_measure
 from inference.training.predictors import Predictors, Report, Value
@@ -134,5 +135,4 @@ def _loss(net: TaggerNet, rows: Sequence[_Row]) -> Tensor:
 
 
 def _f1(answers: Sequence[dict[str, list[Value]]], rows: Sequence[AttributeRow]) -> Measure:
-    said = [pairs_of({name: [v.text for v in values] for name, values in each.items()}) for each in answers]
-    return f1_measure("micro F1", [pairs_of(row.values) for row in rows], said)
+    return f1_measure("micro F1", [pairs_of(row.values) for row in rows], pairs_said(answers))
