@@ -46,7 +46,6 @@ from inference.serving.layout import (
 )
 from inference.serving.manifest import ManifestError, check_file
 from inference.tasks.bundle import First, TaskBundle
-from inference.tasks.reading import read
 from inference.taxonomy import load_attributes, load_taxonomy
 
 Embedding = NDArray[np.float32]
@@ -166,7 +165,7 @@ class ListingEngine:
     def _result(self, known: Known, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> ListingResult:
         asked, first = known.asked, known.first
         readings = [
-            read(asked.composed.text, names, prompts[at], encoded[at])
+            self._heads.read(asked.composed.text, names, prompts[at], encoded[at])
             for at, names in zip(known.prompts, first.prompts, strict=True)
         ]
         found = self._heads.second(asked.composed, first, known.encoded, readings)

@@ -15,13 +15,13 @@ import numpy as np
 from inference.contract import MOST_CLAIMS, Claim, ClaimCheck, ListingInput, NodeScore, Span
 from inference.model.encoder import Encoded
 from inference.model.names import Names
-from inference.model.prompt import KEYWORDS
+from inference.model.prompt import KEYWORDS, Prompt
 from inference.model.text import HINT, Composed
 from inference.tasks.attributes import AttributeHead
 from inference.tasks.category import CategoryHead, node_side
 from inference.tasks.keywords import KeywordHead
 from inference.tasks.linear import softmax
-from inference.tasks.reading import Reading, in_prompts
+from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import MEANING, PROMPTS, SpanHead
 from inference.tasks.tagger import Found
@@ -99,6 +99,10 @@ class TaskBundle:
         claims = tuple(each for each in row.claims if each.name.strip() and each.value.strip())[:MOST_CLAIMS]
         asked = (*names, *(each.name for each in claims))
         return First(language, nodes, safe, names, claims, in_prompts(asked, heads_of(language)))
+
+    def read(self, text: str, names: Sequence[str], prompt: Prompt, encoded: Encoded) -> Reading:
+        """What one prompt of `first` came to."""
+        return read(text, names, prompt, encoded, self._schema.other_names)
 
     def second(self, composed: Composed, first: First, encoded: Encoded, readings: Sequence[Reading]) -> Findings:
         """From what each prompt of `first` came to. encoded: as `first` was given."""

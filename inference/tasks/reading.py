@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inference.model.encoder import Encoded
 from inference.model.prompt import NAMES_A_PROMPT, Prompt, name_vectors
-from inference.tasks.statements import Stretch, stated_units
+from inference.tasks.statements import OtherNames, Stretch, stated_units
 from inference.tasks.units import Units, make_frame
 
 Floats = NDArray[np.float32]
@@ -31,11 +31,11 @@ class Reading:
         return self.vectors[[self.names.index(name) for name in names]]
 
 
-def read(text: str, names: Sequence[str], prompt: Prompt, encoded: Encoded) -> Reading:
-    """What one prompt came to."""
+def read(text: str, names: Sequence[str], prompt: Prompt, encoded: Encoded, others: OtherNames) -> Reading:
+    """What one prompt came to. others: of the schema, by which a text may state a name's values."""
     frame = make_frame(text, encoded.offsets[: prompt.text])
     units = frame.units(encoded.states[: prompt.text])
-    return Reading(units, tuple(names), name_vectors(encoded.states, prompt), stated_units(text, names, frame))
+    return Reading(units, tuple(names), name_vectors(encoded.states, prompt), stated_units(text, names, frame, others))
 
 
 def in_prompts(names: Sequence[str], always: Sequence[str] = ()) -> list[tuple[str, ...]]:

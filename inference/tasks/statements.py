@@ -8,7 +8,7 @@ listings agree with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,6 +40,8 @@ _WORD = re.compile(rf"[{IDEOGRAPH}]|[^\W_{IDEOGRAPH}]+")
 _ENDS = " \"'“”‘’)）]"
 
 Stretch = tuple[int, int]
+OtherNames = Callable[[str], Sequence[str]]
+"""What else an attribute is called ("Colour" and "颜色" for `Color`)."""
 
 
 def statements(text: str, name: str) -> list[Stretch]:
@@ -61,12 +63,20 @@ def _statements(plain: str, folded: str, name: str) -> list[Stretch]:
     return found[:MOST]
 
 
-def stated_units(text: str, names: Sequence[str], frame: Frame) -> dict[str, tuple[Stretch, ...]]:
-    """The same of several names, as (first, last) units: those that the prompt had room for, of LONGEST units at most;
-    only names of which there are."""
+def statements_of(text: str, names: Sequence[str], others: OtherNames) -> dict[str, list[Stretch]]:
+    """The same of several names, each under its other names too; only names of which there are."""
     plain = text.translate(HALF_WIDTH)
     folded = plain.casefold()
-    found = {name: _in_units(_statements(plain, folded, name), frame) for name in names}
+    found = {
+        name: dict.fromkeys(place for each in (name, *others(name)) for place in _statements(plain, folded, each))
+        for name in names
+    }
+    return {name: list(places)[:MOST] for name, places in found.items() if places}
+
+
+def stated_units(text: str, names: Sequence[str], frame: Frame, others: OtherNames) -> dict[str, tuple[Stretch, ...]]:
+    """The same as (first, last) units: those that the prompt had room for, of LONGEST units at most."""
+    found = {name: _in_units(places, frame) for name, places in statements_of(text, names, others).items()}
     return {name: places for name, places in found.items() if places}
 
 

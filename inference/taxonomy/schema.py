@@ -59,11 +59,9 @@ class AttributeSchema:
         self.attributes = file.attributes
         self._asked = {node: _inherited(file, taxonomy, node) for node in taxonomy.nodes}
         self._everywhere = file.nodes.get(EVERY_NODE, ())
-        self._by_name = {
-            name.casefold(): id_
-            for id_, spec in reversed(file.attributes.items())
-            for name in (*spec.aliases, spec.en, spec.zh)
-        }
+        specs = [*reversed(file.attributes.items())]
+        aliases = {name.casefold(): id_ for id_, spec in specs for name in spec.aliases}
+        self._by_name = aliases | {name.casefold(): id_ for id_, spec in specs for name in (spec.en, spec.zh)}
         body = msgspec.json.encode([file.attributes, file.nodes], order="sorted")
         self.version = hashlib.sha256(body).hexdigest()[:VERSION_DIGITS]
 
@@ -79,8 +77,17 @@ class AttributeSchema:
         return [self.attributes[id_].name(language) for id_ in self.ids_for(node)]
 
     def find(self, name: str) -> str | None:
-        """The attribute id behind a name or an alias in any language, or None."""
+        """The attribute id behind a name, or else an alias, in any language, or None. What two share is the first's."""
         return self._by_name.get(name.strip().casefold())
+
+    def other_names(self, name: str) -> tuple[str, ...]:
+        """What else the attribute behind a name is called, in any language: its names, then its aliases; none that
+        `find` gives to another."""
+        if (id_ := self.find(name)) is None:
+            return ()
+        spec, own = self.attributes[id_], name.strip().casefold()
+        names = dict.fromkeys((spec.en, spec.zh, *spec.aliases))
+        return tuple(each for each in names if each.casefold() != own and self.find(each) == id_)
 
 
 def load_attributes(taxonomy: Taxonomy, path: Path | None = None) -> AttributeSchema:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inference.model.encoder import Encoded
 from inference.tasks.reading import Reading
 from inference.tasks.spans import LABELS, SpanHead
-from inference.tasks.statements import statements
+from inference.tasks.statements import OtherNames, statements_of
 from inference.tasks.tagger import WORTH, Found, Tagger
 from inference.tasks.weights import HeadFile, as_stored
 from inference.training.data import AttributeRow, SpanRow
@@ -74,15 +74,15 @@ def fit_attribute_thresholds(tagger: HeadFile, rows: list[AttributeRow], reading
     return {"platt": line}, {"first": first, "more": more}
 
 
-def stated_right(rows: Iterable[AttributeRow]) -> tuple[int, int]:
+def stated_right(rows: Iterable[AttributeRow], others: OtherNames) -> tuple[int, int]:
     """Of what the rows' texts state outright of the names asked: how often it is a gold value, and how often there is
-    something stated."""
+    something stated. others: of the schema, as in serving."""
     hits = [
         (name, text[start:end].strip().casefold()) in gold
         for row in rows
         for text, gold in [(attribute_text(row), pairs_of(row.values))]
-        for name in row.ask
-        for start, end in statements(text, name)
+        for name, places in statements_of(text, row.ask, others).items()
+        for start, end in places
     ]
     return sum(hits), len(hits)
 

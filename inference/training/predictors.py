@@ -27,7 +27,7 @@ from inference.tasks.tagger import Found, Tagger
 from inference.tasks.tags import Match, Said, TagFinder, TagHead, signs
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile, load_head
-from inference.taxonomy import Taxonomy, load_attributes
+from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes
 from inference.training.cache import EncodingCache
 from inference.training.data import AttributeRow, SpanRow, TagRow, TextRow
 
@@ -56,6 +56,11 @@ class Predictors:
 
     def __init__(self, weights: Path, cache: EncodingCache, taxonomy: Taxonomy, report: Report) -> None:
         self._weights, self._cache, self._taxonomy, self._report = weights, cache, taxonomy, report
+
+    @cached_property
+    def schema(self) -> AttributeSchema:
+        """The schema that ships, for other names of what is asked. Raises TaxonomyError for another taxonomy."""
+        return load_attributes(self._taxonomy)
 
     @cached_property
     def category_head(self) -> CategoryHead:
@@ -137,7 +142,8 @@ class Predictors:
             )
         )
         return [
-            [read(text, names, *next(answers)) for names in each] for text, each in zip(texts, prompts, strict=True)
+            [read(text, names, *next(answers), self.schema.other_names) for names in each]
+            for text, each in zip(texts, prompts, strict=True)
         ]
 
     def attributes(self, rows: Sequence[AttributeRow]) -> list[dict[str, list[Value]]]:
@@ -217,9 +223,8 @@ class Predictors:
         As in serving, the names asked are those of the category that the text alone says; what a row asks is not."""
         texts = [compose(row.title, row.description).text for row in rows]
         languages = [detect(text, "").code for text in texts]
-        schema = load_attributes(self._taxonomy)
         names = [
-            tuple(schema.names_for(node.label, code))[: NAMES_A_PROMPT - 3]
+            tuple(self.schema.names_for(node.label, code))[: NAMES_A_PROMPT - 3]
             for node, code in zip(self._nodes_of(texts), languages, strict=True)
         ]
         asked = [(*heads_of(code), *each) for code, each in zip(languages, names, strict=True)]

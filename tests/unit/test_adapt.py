@@ -75,23 +75,25 @@ OWN_SCHEMA = {
     "attributes": {
         "hue": {"en": "Color", "zh": "颜色", "type": "text"},
         "maker": {"en": "Brand", "zh": "品牌", "type": "text"},
-        "pull": {"en": "Draw Weight", "zh": "拉力", "type": "text"},
+        "pull": {"en": "Draw Weight", "zh": "拉力", "type": "text", "aliases": ["Peak Pull", "拉重"]},
     },
     "nodes": {"arch": ["hue", "maker", "pull"], "aqua": ["hue"], "bee": []},
 }
 OWN_LISTINGS = [
     ("Recurve bow for beginners, black", "", "arch", {"Color": "black"}),
     ("Recurve bow for beginners", "Draw Weight: 40 lb; two limbs", "arch", {"Draw Weight": "40 lb"}),
+    ("Recurve bow for beginners", "Peak Pull: 35 lb; two limbs", "arch", {"Draw Weight": "35 lb"}),
     ("Submersible aquarium heater for large tanks, red", "", "aqua", {"Color": "red"}),
     ("Hive frames for honey bees, yellow", "", "bee", {}),
     ("反曲弓 新手套装 黑色", "拉力：40磅，送护臂", "arch", {"颜色": "黑色", "拉力": "40磅"}),
+    ("射箭 反曲弓 黑色", "拉重：30磅，送护臂", "arch", {"颜色": "黑色", "拉力": "30磅"}),
     ("鱼缸加热棒 红色", "", "aqua", {"颜色": "红色"}),
 ]
 
 
 def test_a_taxonomy_never_seen_needs_a_build_alone(tmp_path: Path) -> None:
     """Names of categories that no row had; attributes are asked where its own schema says, and one that no labelled set
-    has is read off the text that states it."""
+    has is read off the text that states it, by its name or an alias."""
     taxonomy, _ = files(tmp_path, NAMES_SPEAK)
     schema = tmp_path / "attributes.json"
     schema.write_text(json.dumps(OWN_SCHEMA), encoding="utf-8")

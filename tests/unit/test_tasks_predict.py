@@ -15,7 +15,6 @@ from inference.model.names import Names, names_of
 from inference.model.prompt import NAMES_A_PROMPT
 from inference.model.text import compose
 from inference.tasks.bundle import Findings, TaskBundle
-from inference.tasks.reading import read
 from inference.tasks.weights import DEFAULT_WEIGHTS
 from inference.taxonomy import load_attributes, load_taxonomy
 from stream.cli.main import app
@@ -160,7 +159,7 @@ def answered(bundle: TaskBundle, row: ListingInput, language: str) -> Findings:
     (encoded,) = real_encoder().encode([composed.text])
     first = bundle.first(row, composed, encoded, language)
     asked = real_encoder().ask([composed.text] * len(first.prompts), first.prompts)
-    readings = [read(composed.text, names, *each) for names, each in zip(first.prompts, asked, strict=True)]
+    readings = [bundle.read(composed.text, names, *each) for names, each in zip(first.prompts, asked, strict=True)]
     return bundle.second(composed, first, encoded, readings)
 
 

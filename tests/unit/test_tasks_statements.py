@@ -11,14 +11,28 @@ from hypothesis import strategies as st
 
 from inference.tasks.attributes import AttributeHead
 from inference.tasks.reading import Reading
-from inference.tasks.statements import LONGEST, MOST, not_of_others, stated_units, statements, with_stated
+from inference.tasks.statements import (
+    LONGEST,
+    MOST,
+    not_of_others,
+    stated_units,
+    statements,
+    statements_of,
+    with_stated,
+)
 from inference.tasks.tagger import Found
 from inference.tasks.units import Frame, make_frame
 from inference.tasks.weights import DEFAULT_WEIGHTS, HeadFile, load_head
+from inference.taxonomy import load_attributes, load_taxonomy
 from inference.training.data import AttributeRow
 from inference.training.fit_thresholds import stated_right, stated_score
 
 PARTS = ("Color", "颜色", "red", "Blue 9", "红色", "16:9", *" ：:=-/【】[]()；;,.。、|\n\t")
+
+
+def no_others(_: str) -> tuple[str, ...]:
+    """As of a name that no schema has."""
+    return ()
 
 
 def frame_of(text: str) -> Frame:
@@ -51,7 +65,10 @@ def frame_of(text: str) -> Frame:
 def test_a_statement_gives_its_value(text: str, name: str, values: list[str]) -> None:
     assert [text[start:end] for start, end in statements(text, name)] == values
     frame = frame_of(text)
-    found = [text[frame.starts[first] : frame.ends[last]] for first, last in stated_units(text, (name,), frame)[name]]
+    found = [
+        text[frame.starts[first] : frame.ends[last]]
+        for first, last in stated_units(text, (name,), frame, no_others)[name]
+    ]
     assert found == values
 
 
@@ -79,10 +96,10 @@ def test_prose_and_what_was_cut_off_are_no_values() -> None:
     assert statements("Care: " + "wash it by hand " * 9, "Care") == []
     text = "Care: " + "wash it by hand in " * 3
     assert statements(text, "Care")
-    assert stated_units(text, ("Care",), frame_of(text)) == {}
+    assert stated_units(text, ("Care",), frame_of(text), no_others) == {}
     text = "Draw Weight: 40 lb"
-    assert stated_units(text, ("Draw Weight", "Hand"), frame_of(text)) == {"Draw Weight": ((3, 4),)}
-    assert stated_units(text, ("Draw Weight",), frame_of(text[:-1])) == {}
+    assert stated_units(text, ("Draw Weight", "Hand"), frame_of(text), no_others) == {"Draw Weight": ((3, 4),)}
+    assert stated_units(text, ("Draw Weight",), frame_of(text[:-1]), no_others) == {}
     assert len(frame_of("a " * (LONGEST + 1))) == LONGEST + 1
 
 
@@ -107,6 +124,24 @@ def test_long_texts_take_no_longer_than_their_length() -> None:
         ("Color: 红" + " " * many + "红:", []),
     ):
         assert [text[start:end] for start, end in statements(text, "Color")] == found
+
+
+def test_other_names_of_an_attribute_state_its_values() -> None:
+    """Those of the schema: aliases, and the name in the other language; seller's or schema's name alike."""
+    others = load_attributes(load_taxonomy()).other_names
+    text = "Dress. Colour: red; 颜色：蓝色; Color: green. Watercolour: no. Draw Weight: 40 lb"
+
+    def said(*names: str) -> dict[str, list[str]]:
+        found = statements_of(text, names, others)
+        return {name: sorted(text[start:end] for start, end in places) for name, places in found.items()}
+
+    assert said("Color", "Size") == {"Color": ["green", "red", "蓝色"]}
+    assert said("colour") == {"colour": ["green", "red", "蓝色"]}
+    assert said("Draw Weight") == {"Draw Weight": ["40 lb"]}  # of no schema: its own name alone
+    assert statements_of(text, ("Color",), no_others) == {"Color": statements(text, "Color")}
+    twice = "Color: red\n" * MOST + "Colour: blue"
+    assert len(statements_of(twice, ("Color",), others)["Color"]) == MOST
+    assert len(statements_of("【Material】【Fabric】cotton", ("Material",), others)["Material"]) == 1
 
 
 def test_a_statement_is_a_second_opinion() -> None:
@@ -136,7 +171,7 @@ def test_a_head_without_their_score_reads_no_statements() -> None:
     text, names = "Bow, Draw Weight: 40 lb", ("Draw Weight",)
     frame = frame_of(text)
     units = frame.units(np.zeros((len(text), 384), np.float32))
-    reading = Reading(units, names, np.zeros((1, 384), np.float32), stated_units(text, names, frame))
+    reading = Reading(units, names, np.zeros((1, 384), np.float32), stated_units(text, names, frame, no_others))
     before = HeadFile(fitted.arrays, {name: value for name, value in fitted.meta.items() if name != "stated"})
     stated = Found(*reading.stated["Draw Weight"][0], fitted.meta["stated"])
     assert stated in AttributeHead(fitted, tagger).find(reading, names)[0]
@@ -152,7 +187,10 @@ def test_its_score_is_how_often_labelled_rows_agree() -> None:
         ),
         AttributeRow("Bow, red", "", ("Color",), {"Color": ("red",)}),
     ]
-    assert stated_right(rows) == (1, 2)
+    assert stated_right(rows, no_others) == (1, 2)
+    again = [replace(rows[0], description="Hand: right; Colour: blue")]
+    assert stated_right(again, no_others) == (1, 1)
+    assert stated_right(again, load_attributes(load_taxonomy()).other_names) == (2, 2)
     assert stated_score(1, 2) == 0.5
     assert stated_score(0, 0) == 0.5
     assert stated_score(33, 35) == pytest.approx(34 / 37, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,18 @@ def test_an_attribute_is_found_by_any_of_its_names(attributes: AttributeSchema) 
     for id_, spec in attributes.attributes.items():
         assert attributes.find(spec.en) == attributes.find(spec.zh) == id_
         assert (spec.type is ValueType.NUMBER) == bool(spec.unit)
+
+
+def test_an_attribute_has_other_names(tree: Taxonomy, attributes: AttributeSchema, tmp_path: Path) -> None:
+    assert attributes.other_names("Color") == ("颜色", "Colour", "Color(s)")
+    assert attributes.other_names(" COLOUR ") == ("Color", "颜色", "Color(s)")
+    assert attributes.other_names("no such thing") == ()
+    one, two = ({"en": each, "zh": each * 2, "type": "text", "aliases": ["Shared", "B"]} for each in "AB")
+    file = tmp_path / "attributes.json"
+    file.write_text(json.dumps({"attributes": {"a": one, "b": two}, "nodes": {}}), encoding="utf-8")
+    shared = load_attributes(tree, file)
+    assert shared.other_names("A") == ("AA", "Shared")  # `B` is a name
+    assert shared.other_names("BB") == ("B",)  # `Shared` was the first one's already
 
 
 @pytest.mark.parametrize(
