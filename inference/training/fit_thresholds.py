@@ -27,6 +27,9 @@ from inference.training.tagging import (
 
 WORTH_LEAST = 0.02
 """Candidates from here on are calibrated: the chain's own floor is WORTH = 0.01."""
+PRIOR = (4, 1)
+"""Statements, right and wrong, that are believed before any row is counted: who writes a sign behind a name means it.
+A judgement, and a weak one: sets without statements would have none read, and some thirty rows outweigh it."""
 IDENTITY = np.array([1.0, 0.0], np.float32)
 
 Fitted = tuple[dict[str, NDArray[Any]], dict[str, Any]]
@@ -74,9 +77,9 @@ def fit_attribute_thresholds(tagger: HeadFile, rows: list[AttributeRow], reading
     return {"platt": line}, {"first": first, "more": more}
 
 
-def stated_right(rows: Iterable[AttributeRow], others: OtherNames) -> tuple[int, int]:
+def stated_right(rows: Iterable[AttributeRow], others: OtherNames, before: Sequence[int] = (0, 0)) -> tuple[int, int]:
     """Of what the rows' texts state outright of the names asked: how often it is a gold value, and how often there is
-    something stated. others: of the schema, as in serving."""
+    something stated. others: of the schema, as in serving. before: counts of other rows, which these are added to."""
     hits = [
         (name, text[start:end].strip().casefold()) in gold
         for row in rows
@@ -84,12 +87,12 @@ def stated_right(rows: Iterable[AttributeRow], others: OtherNames) -> tuple[int,
         for name, places in statements_of(text, row.ask, others).items()
         for start, end in places
     ]
-    return sum(hits), len(hits)
+    return before[0] + sum(hits), before[1] + len(hits)
 
 
 def stated_score(right: int, said: int) -> float:
-    """Its probability, with one more of each kind (rule of succession): some thirty statements prove no certainty."""
-    return round((right + 1) / (said + 2), 4)
+    """Its probability: the counts, with those of PRIOR before them (the mean of a beta distribution's posterior)."""
+    return round((right + PRIOR[0]) / (said + sum(PRIOR)), 4)
 
 
 def _found(

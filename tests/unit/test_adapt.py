@@ -13,6 +13,7 @@ from inference.errors import Rejected
 from inference.serving.build import Sources, build
 from inference.serving.engine import LocalEngine
 from inference.tasks.weights import DEFAULT_WEIGHTS as WEIGHTS
+from inference.tasks.weights import load_head
 from inference.taxonomy import load_taxonomy
 from inference.training.adapt import adapt, read_own_rows
 from inference.training.data import DataError
@@ -120,7 +121,8 @@ def test_rows_teach_an_attribute_that_no_name_explains(tmp_path: Path) -> None:
         has = at % 3 > 0
         title = f"{goods[at % 6]} {2000 + at % 20} {color}" + (f" : {code} series" if has else f" {code}")
         values = {"Color": [color]} | ({"Zorp": [code]} if has else {})
-        rows.append({"title": title, "attributes": values, "absent": [] if has else ["Zorp"]})
+        stated = f"Color: {color}" if at % 4 == 0 else ""
+        rows.append({"title": title, "description": stated, "attributes": values, "absent": [] if has else ["Zorp"]})
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     out = tmp_path / "weights"
@@ -133,6 +135,16 @@ def test_rows_teach_an_attribute_that_no_name_explains(tmp_path: Path) -> None:
     assert scores["after"] > 0.95
     assert scores["after"] > scores["before"] + 0.1
     assert json.loads((out / "tagger.json").read_text())["own"]["rows"][0] > 50
+    right, said = json.loads((out / "attributes.json").read_text())["statements"]
+    was_right, was_said = load_head(WEIGHTS, "attributes").meta["statements"]
+    listing = tmp_path / "listing.jsonl"
+    listing.write_text('{"title": "Nike Women Running Shoes Mesh Size 7", "attributes": {}, "absent": ["Brand"]}\n')
+    said_of = tmp_path / "answers.jsonl"
+    asked = ["--task", "attributes", "--data", str(listing), "--weights", str(out), "--cache", str(CACHE)]
+    done = CliRunner().invoke(app, ["predict", *asked, "--out", str(said_of)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(said_of.read_text())["prediction"] == {"Brand": ["Nike"]}  # of names it was not taught, it knows still
+    assert 10 <= right - was_right == said - was_said <= 20  # a quarter of the 80 rows, less those to measure on
 
 
 def test_what_adapt_is_given_must_fit_together(tmp_path: Path) -> None:

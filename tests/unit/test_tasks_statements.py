@@ -191,6 +191,8 @@ def test_its_score_is_how_often_labelled_rows_agree() -> None:
     again = [replace(rows[0], description="Hand: right; Colour: blue")]
     assert stated_right(again, no_others) == (1, 1)
     assert stated_right(again, load_attributes(load_taxonomy()).other_names) == (2, 2)
-    assert stated_score(1, 2) == 0.5
-    assert stated_score(0, 0) == 0.5
-    assert stated_score(33, 35) == pytest.approx(34 / 37, abs=1e-4)
+    assert stated_right(again, no_others, before=(3, 5)) == (4, 6)
+    assert stated_score(0, 0) == 0.8
+    assert stated_score(0, 1) == pytest.approx(4 / 6, abs=1e-4)
+    assert stated_score(34, 37) == pytest.approx(38 / 42, abs=1e-4)
+    assert stated_score(34, 37) < 34 / 37
