@@ -143,7 +143,7 @@ def test_rows_teach_an_attribute_that_no_name_explains(tmp_path: Path) -> None:
     asked = ["--task", "attributes", "--data", str(listing), "--weights", str(out), "--cache", str(CACHE)]
     done = CliRunner().invoke(app, ["predict", *asked, "--out", str(said_of)])
     assert done.exit_code == 0, done.output
-    assert json.loads(said_of.read_text())["prediction"] == {"Brand": ["Nike"]}  # of names it was not taught, it knows still
+    assert json.loads(said_of.read_text())["prediction"] == {"Brand": ["Nike"]}  # it knows other names still
     assert 10 <= right - was_right == said - was_said <= 20  # a quarter of the 80 rows, less those to measure on
 
 
