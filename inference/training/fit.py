@@ -240,9 +240,8 @@ class Fitter:
         readings = predictors.read("listings", [attribute_text(row) for row in rows], [row.ask for row in rows])
         whole = [(row, each[0]) for row, each in zip(rows, readings, strict=True) if len(each) == 1]
         arrays, meta = fit_attribute_thresholds(predictors.tagger, [r for r, _ in whole], [x for _, x in whole])
-        stated = stated_right(
-            split.train, predictors.schema.other_names
-        )  # not of dev: what is stated there is to be measured
+        # Not of dev: what is stated there is to be measured.
+        stated = stated_right(split.train, predictors.schema.other_names)
         meta |= {"stated": stated_score(*stated), "statements": list(stated)}
         meta |= {"rows": _counts(split.train, split.dev), "dropped": split.dropped}
         save_head(self.out, "attributes", arrays, meta)
