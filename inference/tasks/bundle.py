@@ -25,7 +25,7 @@ from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import MEANING, PROMPTS, SpanHead
 from inference.tasks.tagger import Found
-from inference.tasks.tags import TagFinder, TagHead
+from inference.tasks.tags import TagHead
 from inference.tasks.units import Units
 from inference.tasks.weights import load_head
 from inference.taxonomy import AttributeSchema, Taxonomy
@@ -74,9 +74,8 @@ class TaskBundle:
         self._taxonomy, self._schema = taxonomy, schema
         tagger = load_head(heads, TAGGER)
         self._category = CategoryHead(load_head(heads, "category"))
-        attributes = load_head(heads, "attributes")
-        self._attributes = AttributeHead(attributes, tagger)
-        self._tags = TagHead(load_head(heads, "tags"), TagFinder(attributes, tagger))
+        self._attributes = AttributeHead(load_head(heads, "attributes"), tagger)
+        self._tags = TagHead(load_head(heads, "tags"), self._attributes)
         self._spans = SpanHead(load_head(heads, "spans"), tagger)
         self._keywords = KeywordHead(load_head(heads, "keywords"))
         self._safety = SafetyHead(load_head(heads, "safety"))

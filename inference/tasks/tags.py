@@ -48,26 +48,20 @@ class Said:
     value: str
 
 
-class TagFinder:
-    """The attributes head, asked more than it would answer."""
-
-    def __init__(self, attributes: HeadFile, tagger: HeadFile) -> None:
-        self._head = AttributeHead(attributes, tagger)
-
-    def find(self, reading: Reading, name: str) -> list[Found]:
-        """Stretches for a name of the reading, from LEAST on, the likeliest first."""
-        return self._head.candidates(reading, (name,), LEAST)[0]
+def candidates(attributes: AttributeHead, reading: Reading, name: str) -> list[Found]:
+    """Stretches for a name of the reading, from LEAST on, the likeliest first."""
+    return attributes.candidates(reading, (name,), LEAST)[0]
 
 
 class TagHead:
     """arrays: weights [SIGNS, 3], bias [3]."""
 
-    def __init__(self, file: HeadFile, finder: TagFinder) -> None:
-        self._weights, self._bias, self._finder = file.arrays["weights"], file.arrays["bias"], finder
+    def __init__(self, file: HeadFile, attributes: AttributeHead) -> None:
+        self._weights, self._bias, self._attributes = file.arrays["weights"], file.arrays["bias"], attributes
 
     def match(self, text: str, reading: Reading, name: str, value: str) -> Match:
         """reading: of a prompt that asks `name`."""
-        said, found = Said(text, name, value), self._finder.find(reading, name)
+        said, found = Said(text, name, value), candidates(self._attributes, reading, name)
         scores = signs(said, reading.units, found) @ self._weights + self._bias
         odds = np.exp(scores - scores.max())
         odds /= odds.sum()

@@ -24,7 +24,7 @@ from inference.tasks.reading import Reading, in_prompts, read
 from inference.tasks.safety import SafetyHead
 from inference.tasks.spans import PROMPTS, SpanHead
 from inference.tasks.tagger import Found, Tagger
-from inference.tasks.tags import Match, Said, TagFinder, TagHead, signs
+from inference.tasks.tags import Match, Said, TagHead, candidates, signs
 from inference.tasks.units import Units
 from inference.tasks.weights import HeadFile, load_head
 from inference.taxonomy import AttributeSchema, Taxonomy, load_attributes
@@ -180,23 +180,18 @@ class Predictors:
     def tag_signs(self, step: str, pairs: Sequence[Said]) -> list[NDArray[np.float32]]:
         """What the classifier of tag matching sees of each pair."""
         return [
-            signs(pair, reading.units, self.tag_finder.find(reading, pair.name))
+            signs(pair, reading.units, candidates(self.attribute_head, reading, pair.name))
             for pair, reading in self._tag_readings(step, pairs)
         ]
 
     def tags(self, rows: Sequence[TagRow]) -> list[Match]:
         """Whether each row's value is borne out by its listing."""
-        head = TagHead(load_head(self._weights, "tags"), self.tag_finder)
+        head = TagHead(load_head(self._weights, "tags"), self.attribute_head)
         pairs = [Said(compose(row.title, row.description).text, row.name, row.value) for row in rows]
         return [
             head.match(pair.text, reading, pair.name, pair.value)
             for pair, reading in self._tag_readings("pairs", pairs)
         ]
-
-    @cached_property
-    def tag_finder(self) -> TagFinder:
-        """The tagger as tag matching asks it."""
-        return TagFinder(load_head(self._weights, "attributes"), self.tagger)
 
     def _tag_readings(self, step: str, pairs: Sequence[Said]) -> Iterator[tuple[Said, Reading]]:
         readings = self.read(step, [pair.text for pair in pairs], [(pair.name,) for pair in pairs])
